@@ -1,0 +1,276 @@
+"""All command-line flags of the project, and how they become a recipe.
+
+Flag names are global to a process, so this is the only module that defines any.
+A flag of a recipe's field is None until it is given, and then the documented
+value of the chosen ``--arch`` holds. A flagfile has one ``--name=value`` per
+line; of a flag that is given twice, the last one counts. Nested flagfiles are
+looked for from the working folder.
+"""
+
+import dataclasses
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from absl import app, flags
+
+from mnistpipe import recipes
+from mnistpipe.errors import UsageError, UserError
+from mnistpipe.recipes import Recipe, RunOptions, Spec
+
+GROUPS = ("Dataset", "Architecture", "Augmentation", "Training")
+_SPECS = {**recipes.specs(Recipe), **recipes.specs(RunOptions)}
+_HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "-?", "--?"}
+_ASSIGNMENT = re.compile(r"--?(\w+)(=.*)?")
+
+
+class _Parser(flags.ArgumentParser):
+    """Reads a flag's text by the spec of the field, with the spec's errors."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    def parse(self, argument: Any) -> Any:
+        """Returns the value; a ValueError says what was expected."""
+        if not isinstance(argument, str):
+            return self.spec.check(argument)
+        try:
+            value = self.spec.kind(argument)
+        except ValueError:
+            value = argument
+        return self.spec.check(value)
+
+    def flag_type(self) -> str:
+        """The name that absl's own --helpfull prints."""
+        return self.spec.kind.__name__
+
+
+def define(
+    flag_values: flags.FlagValues = flags.FLAGS,
+    names: Collection[str] = tuple(_SPECS),
+) -> None:
+    """Defines one flag per field of the recipe and of the run's options.
+
+    Args:
+      flag_values: where to; absl's global flags unless told otherwise. What is
+        defined there already stays as it is.
+      names: the fields to take, all of them by default.
+    """
+    defaults = {f.name: f.default for f in dataclasses.fields(RunOptions)}
+    for name in names:
+        if name in flag_values:
+            continue
+        spec, default = _SPECS[name], defaults.get(name)
+        text = f"{_sentence(spec)} {_default(name)}"
+        if spec.kind is bool:
+            flags.DEFINE_boolean(name, default, text, flag_values)
+        else:
+            flags.DEFINE(
+                _Parser(spec),
+                name,
+                default,
+                text,
+                flag_values,
+                flags.ArgumentSerializer(),
+            )
+
+
+def _sentence(spec: Spec) -> str:
+    text = f"{spec.help}; {spec.expected}."
+    return text[0].upper() + text[1:]
+
+
+def _default(name: str) -> str:
+    """What holds when the flag is not given, for its help."""
+    if name == "arch":
+        return "Needed."
+    if name in recipes.specs(RunOptions):
+        return f"Default: {_text(getattr(RunOptions(), name)) or 'empty'}."
+    values = {a: getattr(r, name) for a, r in recipes.RECIPES.items()}
+    if len(set(values.values())) == 1:
+        return f"Documented: {_text(values.popitem()[1])}."
+    return f"Documented: {', '.join(f'{a} {v}' for a, v in values.items())}."
+
+
+def recipe_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Recipe:
+    """The documented recipe of ``--arch`` with the given flags' changes.
+
+    Raises:
+      RecipeError: a value is wrong, or would have no effect in this recipe.
+    """
+    given = {
+        name: flag_values[name].value
+        for name in recipes.specs(Recipe)
+        if name in flag_values and flag_values[name].value is not None
+    }
+    documented = recipes.recipe_for(given.get("arch"))
+    recipe = documented.replace(**given)
+    for name in recipe.unused_fields():
+        if getattr(recipe, name) != getattr(documented, name):
+            raise recipes.RecipeError(
+                f"{name}: expected a flag that has an effect, came"
+                f" {_text(given[name])}, which is not used with"
+                f" schedule={recipe.schedule},"
+                f" early_stopping_patience={recipe.early_stopping_patience},"
+                f" checkpoint={recipe.checkpoint}"
+            )
+    return recipe
+
+
+def options_from_flags(
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> RunOptions:
+    """The run's options as the flags have them."""
+    names = [n for n in recipes.specs(RunOptions) if n in flag_values]
+    return RunOptions(**{name: flag_values[name].value for name in names})
+
+
+def flagfile_text(recipe: Recipe, options: RunOptions | None = None) -> str:
+    """A flagfile that gives this recipe, and with it these options.
+
+    ``run_dir`` is left out, since a run folder is used only once, and ``data``
+    is absolute, since the next run may start in another folder.
+    """
+    values = dataclasses.asdict(recipe)
+    if options is not None:
+        values |= dataclasses.asdict(options)
+        del values["run_dir"]
+        if options.data:
+            values["data"] = os.path.abspath(options.data)
+    groups = []
+    for group in GROUPS:
+        lines = [
+            f"--{name}={_text(value)}"
+            for name, value in values.items()
+            if _SPECS[name].group == group
+        ]
+        if lines:
+            groups.append("\n".join([f"# {group}", *lines]) + "\n")
+    return "\n".join(groups)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def help_text(flag_values: flags.FlagValues = flags.FLAGS) -> str:
+    """The project's own flags by group, without absl's."""
+    lines = [(sys.modules["__main__"].__doc__ or "").strip()]
+    for group in GROUPS:
+        names = [
+            name
+            for name, spec in _SPECS.items()
+            if spec.group == group and name in flag_values
+        ]
+        if names:
+            lines += ["", f"{group}:"]
+        for name in names:
+            lines.append(f"  --{name}")
+            lines += textwrap.wrap(
+                flag_values[name].help,
+                78,
+                initial_indent=" " * 6,
+                subsequent_indent=" " * 6,
+            )
+    lines += [
+        "",
+        "A flagfile, --flagfile=PATH, has one --name=value per line; the last"
+        " one counts.",
+        "--helpfull lists absl's own flags too.",
+    ]
+    return "\n".join(lines)
+
+
+def parse(
+    argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
+) -> list[str]:
+    """Parses the command line into ``flag_values``.
+
+    Args:
+      argv: the program's name and its arguments.
+      flag_values: where the flags are defined.
+
+    Returns:
+      The program's name, which is all that is left.
+
+    Raises:
+      UsageError: one line for an unknown flag, a value out of range, an
+        argument that is no flag, or a flagfile that cannot be read.
+    """
+    for path in _flagfiles(argv[1:]):
+        _check_flagfile(path, ())
+    try:
+        rest = flag_values(list(argv))
+    except flags.Error as error:
+        raise UsageError(_one_line(error)) from None
+    if len(rest) > 1:
+        raise UsageError(
+            f"expected only flags, --name=value, came the argument {rest[1]!r}"
+        )
+    return rest
+
+
+def _flagfiles(arguments: Sequence[str]) -> Iterator[str]:
+    """The paths of --flagfile=PATH and --flagfile PATH."""
+    following = [*arguments[1:], ""]
+    for argument, after in zip(arguments, following, strict=False):
+        name, equals, path = argument.partition("=")
+        if argument == "--":
+            return
+        if name in ("--flagfile", "-flagfile"):
+            yield path if equals else after
+
+
+def _check_flagfile(path: str, above: tuple[str, ...]) -> None:
+    """Refuses the lines that absl would take for something else in silence."""
+    if path in above:
+        raise UsageError(
+            f"{path}: expected a flagfile that ends, came a circle"
+        )
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UsageError(
+            f"expected a flagfile that can be read, came {path!r}: {reason}"
+        ) from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith(("#", "//")):
+            continue
+        flag = _ASSIGNMENT.fullmatch(line.strip())
+        if not flag or re.search(r"\s#", line):
+            raise UsageError(
+                f"{path}:{number}: expected --name=value, or a comment that"
+                f" starts the line with #, came {line!r}"
+            )
+        if flag[1] == "flagfile":
+            _check_flagfile((flag[2] or "=")[1:], (*above, path))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Runs a binary: parses the flags, calls ``main(argv)`` and exits.
+
+    A ``UserError``, wherever it comes from, is one line on stderr and the exit
+    status that it carries; any other exception is a bug and stays loud.
+    ``--help`` prints the project's flags and exits with 0.
+    """
+    try:
+        app.run(main, flags_parser=_parse_or_help)
+    except UserError as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(error.status)
+
+
+def _parse_or_help(argv: Sequence[str]) -> list[str]:
+    if _HELP.intersection(argv[1:]):
+        print(help_text())
+        sys.exit(0)
+    return parse(argv)
