@@ -1,0 +1,224 @@
+"""Labelled images in memory, and the checks that every source goes through.
+
+Shapes and values, whatever the source was:
+
+    images  uint8 [N, H, W, C]   0 to 255
+    labels  int64 [N]            0 to K-1, each class present in training
+
+H, W, C and K come from the data. The arrays are read-only, so that a
+fingerprint stays true. All checks happen here on the host, because a GPU
+answers an out-of-range label with NaN and an out-of-range gather with 0, and
+neither with an error.
+
+Pixels are accepted as integers of any width, or as floats, if every one is a
+whole number from 0 to 255; nothing is rounded or rescaled. Float pixels that
+all lie in [0, 1] are refused: whether 1.0 is white or nearly black cannot be
+seen from them, and a silent guess would train on the wrong pictures.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+# What the four arrays of a set may take together, as stored. EMNIST, the
+# largest of MNIST's family, has 0.6 GiB. A file that announces more is
+# refused before any of it is decompressed.
+MAX_BYTES = 2**30
+# One-hot targets are [N, K]; far more classes than that is a damaged label.
+MAX_CLASSES = 1000
+MAX_SIDE = 4096
+# Colour images have at most a few; more is most likely channels first.
+MAX_CHANNELS = 16
+
+# The names of Keras' layout, in the order in which every reader goes.
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+class DataError(ValueError):
+    """Data that cannot be used; its text is one line for the user."""
+
+
+def data_error(where: object, expected: str, got: str) -> DataError:
+    """Says in one line which file, what was expected, and what came."""
+    message = f"{where}: expected {expected}; got {got}"
+    # Names come from hostile files too: no line breaks, no escape sequences.
+    return DataError(
+        "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Images uint8 [N, H, W, C] and their labels int64 [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """A training set and a test set of the same image shape and classes.
+
+    `fingerprint` is a SHA-256 in hex over shapes, pixels and labels. It does
+    not depend on the file format that they came from.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    classes: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An array as a reader found it, and where, for error messages."""
+
+    where: str
+    array: np.ndarray
+
+
+def check_layout(
+    where: str, name: str, shape: tuple[int, ...], dtype: np.dtype, room: int
+) -> None:
+    """Refuses by its header an array that must not even be read.
+
+    Args:
+        where: file (and member) for the message.
+        name: one of `ARRAYS`; x are images, y are labels.
+        shape: as announced; Python integers, so products cannot overflow.
+        dtype: as announced.
+        room: bytes that are left of `MAX_BYTES`.
+    """
+    images = name.startswith("x_")
+    ranks, kinds = ((3, 4), "uif") if images else ((1,), "ui")
+    if dtype.kind not in kinds:
+        wanted = "uint8 pixels" if images else "integer labels"
+        raise data_error(where, wanted, f"dtype {str(dtype)[:80]}")
+    if len(shape) not in ranks or min(shape) < 1:
+        wanted = "[N, H, W] or [N, H, W, C]" if images else "[N]"
+        wanted = f"a non-empty array of shape {wanted}"
+        raise data_error(where, wanted, f"shape {_shape_text(shape)}")
+    if images and max(shape[1:3]) > MAX_SIDE:
+        wanted = f"at most {MAX_SIDE} pixels of height and width"
+        raise data_error(where, wanted, f"shape {_shape_text(shape)}")
+    if len(shape) == 4 and shape[3] > MAX_CHANNELS:
+        wanted = f"[N, H, W, C] with at most {MAX_CHANNELS} channels, last"
+        raise data_error(where, wanted, f"shape {_shape_text(shape)}")
+    if math.prod(shape) * dtype.itemsize > room:
+        wanted = f"at most {MAX_BYTES} bytes of arrays in the whole set"
+        came = f"{_shape_text(shape)} {dtype} with {room} bytes left"
+        raise data_error(where, wanted, came)
+
+
+def digits_from(name: str, stored: Mapping[str, Stored]) -> Digits:
+    """Checks the four arrays of a set and puts them together."""
+    train = _examples(stored["x_train"], stored["y_train"])
+    test = _examples(stored["x_test"], stored["y_test"])
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise data_error(
+            stored["x_test"].where,
+            f"images like the training set's, {train.images.shape[1:]}",
+            f"{test.images.shape[1:]}",
+        )
+    classes = _count_classes(stored["y_train"].where, train.labels)
+    if int(test.labels.max()) >= classes:
+        raise data_error(
+            stored["y_test"].where,
+            f"the training set's labels, 0 to {classes - 1}",
+            f"label {int(test.labels.max())}",
+        )
+    return Digits(name, train, test, classes, _fingerprint(train, test))
+
+
+def _examples(images: Stored, labels: Stored) -> Examples:
+    pixels = _as_uint8(images)
+    if pixels.ndim == 3:
+        pixels = pixels[..., np.newaxis]
+    if len(pixels) != len(labels.array):
+        raise data_error(
+            labels.where,
+            f"{len(pixels)} labels, as many as images in {images.where}",
+            f"{len(labels.array)}",
+        )
+    numbers = _as_int64(labels)
+    pixels.flags.writeable = False
+    numbers.flags.writeable = False
+    return Examples(pixels, numbers)
+
+
+def _as_uint8(images: Stored) -> np.ndarray:
+    array = images.array
+    if array.dtype != np.uint8:
+        with np.errstate(invalid="ignore"):
+            pixels = array.astype(np.uint8)
+        # One comparison for all of it: NaN, infinities, fractions and
+        # numbers outside 0 to 255 all differ from what the cast made.
+        if not np.array_equal(pixels, array):
+            wanted = "pixels that are whole numbers from 0 to 255"
+            raise data_error(images.where, wanted, _odd_pixels(array))
+        if array.dtype.kind == "f" and pixels.max() <= 1:
+            wanted = "pixels from 0 to 255 (np.uint8(np.rint(255 * x)))"
+            raise data_error(images.where, wanted, "floats of only 0 and 1")
+        array = pixels
+    return np.ascontiguousarray(array)
+
+
+def _odd_pixels(array: np.ndarray) -> str:
+    if array.dtype.kind == "f":
+        bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+        if bad:
+            return f"{bad} pixels that are NaN or infinite"
+    low, high = array.min(), array.max()
+    return f"{array.dtype} values from {low} to {high}"
+
+
+def _as_int64(labels: Stored) -> np.ndarray:
+    low, high = int(labels.array.min()), int(labels.array.max())
+    if low < 0 or high >= MAX_CLASSES:
+        raise data_error(
+            labels.where,
+            f"labels from 0 to at most {MAX_CLASSES - 1}",
+            f"labels from {low} to {high}",
+        )
+    return np.ascontiguousarray(labels.array, dtype=np.int64)
+
+
+def _count_classes(where: str, labels: np.ndarray) -> int:
+    """Counts classes, and takes a class without an example for damage.
+
+    One flipped bit in one label would otherwise make a network with, say, 138
+    outputs out of ten classes.
+    """
+    present = np.bincount(labels) > 0
+    if present.size < 2:
+        raise data_error(where, "at least two classes", "only label 0")
+    if not present.all():
+        missing = np.flatnonzero(~present)
+        raise data_error(
+            where,
+            "labels that count from 0 without a gap",
+            f"labels up to {present.size - 1} but none of class {missing[0]}"
+            f" ({missing.size} missing)",
+        )
+    return int(present.size)
+
+
+def _fingerprint(train: Examples, test: Examples) -> str:
+    digest = hashlib.sha256()
+    for array in (train.images, train.labels, test.images, test.labels):
+        # Little-endian, so that the same data has the same print anywhere.
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+        digest.update(array)
+    return digest.hexdigest()
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return str(shape) if len(shape) <= 8 else f"{len(shape)} dimensions"

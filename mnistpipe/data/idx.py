@@ -1,0 +1,126 @@
+"""Folders with MNIST's four IDX files, each gzipped or not.
+
+An IDX file of unsigned bytes is a big-endian header and then the values: the
+magic number 0x0000080D for D dimensions, D lengths of 32 bits, and exactly
+their product in bytes. Whether a file is gzipped is told by its content,
+since browsers unpack downloads and keep the name. Where several spellings of
+a name are there, the first of `spellings` is taken: plain before gzipped.
+"""
+
+import io
+import math
+import os
+import struct
+from gzip import GzipFile
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from mnistpipe.data.examples import (
+    ARRAYS,
+    MAX_BYTES,
+    Stored,
+    check_layout,
+    data_error,
+)
+from mnistpipe.data.files import (
+    damage_as_data_error,
+    names_in,
+    open_regular,
+    read_exactly,
+)
+
+# array: (beginning of the file's name, dimensions)
+_FILES = {
+    "x_train": ("train-images", 3),
+    "y_train": ("train-labels", 1),
+    "x_test": ("t10k-images", 3),
+    "y_test": ("t10k-labels", 1),
+}
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read_idx_folder(folder: Path) -> dict[str, Stored]:
+    """Reads the four arrays, uint8 [N, H, W] and [N]; checks each file."""
+    stored: dict[str, Stored] = {}
+    room = MAX_BYTES
+    for name in ARRAYS:
+        path = _find(folder, name)
+        stored[name] = _read_file(path, name, room)
+        room -= stored[name].array.nbytes
+    return stored
+
+
+def spellings(name: str) -> list[str]:
+    """File names under which an array of `ARRAYS` is looked for, in order."""
+    stem, dimensions = _FILES[name]
+    kind = f"idx{dimensions}-ubyte"
+    return [
+        f"{stem}{separator}{kind}{suffix}"
+        for suffix in ("", ".gz")
+        for separator in ("-", ".")
+    ]
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Finds an array's file; refuses a link that leads out of the folder."""
+    names = spellings(name)
+    path = next(
+        (folder / n for n in names if os.path.lexists(folder / n)), None
+    )
+    if path is None:
+        raise data_error(folder, " or ".join(names), names_in(folder))
+    # strict: a link to nowhere, or in a circle, is an error like any other.
+    # Python 3.10 to 3.12 call the circle a RuntimeError.
+    with damage_as_data_error(path, "a readable file", RuntimeError):
+        target = path.resolve(strict=True)
+        home = folder.resolve(strict=True)
+    if not target.is_relative_to(home):
+        raise data_error(path, f"a file inside {folder}", f"a link to {target}")
+    return path
+
+
+def _read_file(path: Path, name: str, room: int) -> Stored:
+    where = str(path)
+    with (
+        open_regular(path) as raw,
+        damage_as_data_error(path, "an undamaged IDX file"),
+    ):
+        file = io.BufferedReader(raw)
+        if file.peek(2)[:2] == _GZIP_MAGIC:
+            stream = GzipFile(fileobj=file)
+            shape = _read_header(stream, where, name, room)
+        else:
+            stream = file
+            shape = _read_header(stream, where, name, room)
+            _check_length(raw, where, shape)
+        values = read_exactly(stream, math.prod(shape), where)
+    return Stored(where, values.reshape(shape))
+
+
+def _read_header(
+    stream: BinaryIO, where: str, name: str, room: int
+) -> tuple[int, ...]:
+    dimensions = _FILES[name][1]
+    magic = 0x0800 + dimensions
+    length = 4 * (1 + dimensions)
+    header = stream.read(length)
+    if len(header) >= 4 and header[:4] != magic.to_bytes(4, "big"):
+        wanted = f"an IDX file with magic 0x{magic:08x}"
+        raise data_error(where, wanted, f"magic 0x{header[:4].hex()}")
+    if len(header) < length:
+        wanted = f"an IDX header of {length} bytes"
+        raise data_error(where, wanted, f"only {len(header)} bytes")
+    _, *shape = struct.unpack(f">{1 + dimensions}I", header)
+    check_layout(where, name, tuple(shape), np.dtype(np.uint8), room)
+    return tuple(shape)
+
+
+def _check_length(raw: io.FileIO, where: str, shape: tuple[int, ...]) -> None:
+    """Compares an unpacked file's length with its header, before reading."""
+    length = os.fstat(raw.fileno()).st_size
+    expected = 4 * (1 + len(shape)) + math.prod(shape)
+    if length != expected:
+        wanted = f"{expected} bytes, as its header says {tuple(shape)}"
+        raise data_error(where, wanted, f"{length} bytes")

@@ -1,0 +1,163 @@
+"""One `.npz` in Keras' layout: x_train, y_train, x_test, y_test.
+
+The zip directory and each array's header are read first, by the standard
+library's and numpy's own readers, and must agree to the byte with each other
+and with the limits; only then is anything decompressed. Nothing is ever
+unpickled. Further members are left alone.
+"""
+
+import io
+import math
+import struct
+import warnings
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from mnistpipe.data.examples import (
+    ARRAYS,
+    MAX_BYTES,
+    DataError,
+    Stored,
+    check_layout,
+    data_error,
+)
+from mnistpipe.data.files import (
+    damage_as_data_error,
+    open_regular,
+    read_exactly,
+    shorten,
+)
+
+# A directory of four members is 300 bytes. zipfile reads it at once and makes
+# an object of each entry, some ten times its size in memory.
+_DIRECTORY_BYTES = 1 << 22
+# numpy refuses headers of more than 10,000 characters, but after reading them.
+_HEADER_BYTES = 1 << 14
+_END_OF_DIRECTORY = b"PK\x05\x06"
+_END_LENGTH = 22
+_ENCRYPTED = 0x1
+# What zipfile raises on damage in the directory, and in a member.
+_DIRECTORY_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
+_MEMBER_ERRORS = (zipfile.BadZipFile, NotImplementedError, struct.error)
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+class _ShortReads(io.BufferedReader):
+    """A file of which nobody can ask for a huge piece at once."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        most = _DIRECTORY_BYTES + 1
+        asked = most if size is None or size < 0 else min(size, most)
+        data = super().read(asked)
+        if len(data) == most:
+            wanted = f"a zip directory of at most {_DIRECTORY_BYTES} bytes"
+            raise data_error(self.raw.name, wanted, "a larger one")
+        return data
+
+
+def read_npz(path: Path) -> dict[str, Stored]:
+    """Reads the four arrays as they are stored; checks each against limits."""
+    stored: dict[str, Stored] = {}
+    room = MAX_BYTES
+    with open_regular(path) as raw, _ShortReads(raw) as file:
+        wanted = "an undamaged .npz (zip) file"
+        with damage_as_data_error(path, wanted, *_DIRECTORY_ERRORS):
+            archive = zipfile.ZipFile(file)
+        members = _members(archive, path)
+        _check_end(file, path)
+        for name in ARRAYS:
+            member = members[f"{name}.npy"]
+            stored[name] = _read_member(archive, member, path, name, room)
+            room -= stored[name].array.nbytes
+    return stored
+
+
+def _members(
+    archive: zipfile.ZipFile, path: Path
+) -> dict[str, zipfile.ZipInfo]:
+    members = {info.filename: info for info in archive.infolist()}
+    times = Counter(archive.namelist())
+    twice = [name for name, count in times.items() if count > 1]
+    if twice:
+        raise data_error(path, "each member once", f"twice {shorten(twice)}")
+    missing = [name for name in ARRAYS if f"{name}.npy" not in members]
+    if missing:
+        wanted = f"arrays {', '.join(ARRAYS)}"
+        there = shorten([name.removesuffix(".npy") for name in members])
+        raise data_error(path, wanted, there)
+    return members
+
+
+def _check_end(file: io.BufferedReader, path: Path) -> None:
+    """Refuses bytes after the directory, which zipfile passes over."""
+    file.seek(-_END_LENGTH, io.SEEK_END)
+    if file.read(4) != _END_OF_DIRECTORY:
+        wanted = "a zip file that ends with its directory"
+        raise data_error(path, wanted, "other bytes after it")
+
+
+def _read_member(
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    path: Path,
+    name: str,
+    room: int,
+) -> Stored:
+    where = f"{path}, {name}"
+    if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS:
+        wanted = "a stored or deflated member, not encrypted"
+        came = f"method {member.compress_type}, flags {member.flag_bits:#x}"
+        raise data_error(where, wanted, came)
+    wanted = "an undamaged zip member"
+    with damage_as_data_error(where, wanted, *_MEMBER_ERRORS):
+        with archive.open(member) as stream:
+            shape, fortran, dtype, start = _read_header(stream, where)
+        check_layout(where, name, shape, dtype, room)
+        count = math.prod(shape) * dtype.itemsize
+        if member.file_size != start + count:
+            wanted = f"{start + count} bytes for {shape} {dtype}"
+            raise data_error(where, wanted, f"{member.file_size} bytes")
+        # Opened again, not rewound: after that zipfile checks no CRC.
+        with archive.open(member) as stream:
+            stream.read(start)
+            values = read_exactly(stream, count, where)
+    order = "F" if fortran else "C"
+    return Stored(where, values.view(dtype).reshape(shape, order=order))
+
+
+def _read_header(
+    stream: IO[bytes], where: str
+) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Reads shape, Fortran order, dtype, and the position of the data."""
+    head = io.BytesIO(stream.read(_HEADER_BYTES))
+    readers = {
+        (1, 0): npy.read_array_header_1_0,
+        (2, 0): npy.read_array_header_2_0,
+    }
+    wanted = "an array in numpy's format 1.0 or 2.0"
+    # numpy hands the text to ast.literal_eval and np.dtype, which on hostile
+    # text raise nearly anything (RecursionError, MemoryError, TokenError).
+    try:
+        version = npy.read_magic(head)
+        if version not in readers:
+            raise data_error(where, wanted, f"version {version}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shape, fortran, dtype = readers[version](head)
+    except DataError:
+        raise
+    except Exception as error:
+        came = f"a header that is none ({str(error)[:100]})"
+        raise data_error(where, wanted, came) from error
+    return shape, fortran, dtype, head.tell()
