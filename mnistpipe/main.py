@@ -1,0 +1,63 @@
+"""Trains a documented recipe and says what came out.
+
+python -m mnistpipe.main --arch=pool2m --batch_size=64
+
+--arch alone is the whole documented recipe; every flag changes one thing in
+it. The run folder, runs/<arch>-<time> unless told otherwise, holds the
+networks, the history and metrics.json.
+"""
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from mnistpipe import flagdefs, runfolder
+from mnistpipe.errors import UserError
+from mnistpipe.recipes import Recipe, RunOptions
+
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
+
+
+def main(argv: list[str]) -> int:
+    """Trains what the flags say; returns the exit status."""
+    del argv  # nothing but flags, which the parser has made sure of
+    recipe = flagdefs.recipe_from_flags()
+    options = flagdefs.options_from_flags()
+    # Before TensorFlow takes its seconds to import.
+    runfolder.of(options.run_dir, recipe.arch).check()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _train(recipe, options)
+    except KeyboardInterrupt:
+        print("\nInterrupted before there was a run to keep.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _train(recipe: Recipe, options: RunOptions) -> int:
+    # TensorFlow's notes on how it was built help nobody here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from mnistpipe import data, report, training
+
+    try:
+        digits = data.load(options.data or None)
+        text = flagdefs.flagfile_text(recipe, options)
+        metrics = training.train(recipe, options, digits, text)
+    except data.DataError as error:
+        raise UserError(str(error)) from error
+    print(f"\n{report.summary(metrics)}")
+    if not metrics["interrupted"]:
+        return 0
+    kept = f"the last weights are in {metrics['run_dir']}"
+    print(f"\nInterrupted: {kept}.", file=sys.stderr)
+    return INTERRUPTED
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A polite kill leaves as valid a folder as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    flagdefs.define()
+    flagdefs.run(main)

@@ -1,0 +1,102 @@
+"""What a person reads at the end of a run, from what metrics.json holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# The document's two scores, percent; only the first can be compared.
+DOCUMENTED = {
+    "strided400k": (99.72, 98.93),
+    "pool2m": (99.65, 98.81),
+    "compact500k": (99.79, 98.79),
+    "wide900k": (99.63, 98.79),
+}
+
+
+def summary(metrics: Mapping[str, Any]) -> str:
+    """A line each: accuracy with its protocol, what made it, where it is."""
+    rows = {
+        "network": _network(metrics),
+        "test accuracy": _accuracy(metrics),
+        "protocol": protocol(metrics),
+        "documented": _documented(metrics),
+        "training": _training(metrics),
+        "made with": _made_with(metrics),
+        "run folder": metrics["run_dir"],
+    }
+    return "\n".join(f"{name:<15}{text}" for name, text in rows.items())
+
+
+def protocol(metrics: Mapping[str, Any]) -> str:
+    """How the number was selected, in words; no accuracy goes without."""
+    name = metrics["protocol"]
+    if metrics["selected_on_test"]:
+        return (
+            f"{name}: selected on the test set, whose images were the "
+            "validation images"
+        )
+    held_out = f"{metrics['validation_examples']:,} training images held out"
+    if not metrics["validation_examples"]:
+        held_out = "no images held out"
+    read = "test set read once, at the end"
+    if metrics["interrupted"]:
+        read = "test set not read"
+    return f"{name}: {held_out}; {read}"
+
+
+def _network(metrics: Mapping[str, Any]) -> str:
+    stem = ""
+    if metrics["arch"] == "strided400k":
+        stem = f", stem {metrics['recipe']['stem']}"
+    return f"{metrics['arch']}{stem}, {metrics['parameters']:,} parameters"
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> str:
+    if metrics["interrupted"]:
+        return "not measured: the run was interrupted"
+    wrong = metrics["test_examples"] - metrics["test_correct"]
+    weights = "last weights"
+    if metrics["weights"] == "best.keras":
+        weights = f"weights of the best epoch, {metrics['best_epoch'] + 1}"
+    return (
+        f"{metrics['test_accuracy']:.2%} of {metrics['test_examples']:,} "
+        f"images ({wrong:,} wrong), {weights}"
+    )
+
+
+def _documented(metrics: Mapping[str, Any]) -> str:
+    """The first score is on MNIST's test images, the second can't be had."""
+    first, second = DOCUMENTED[metrics["arch"]]
+    return (
+        f"{first}% of the 10,000 MNIST test images, protocol not stated, "
+        f"seemingly the best epoch on them ({second}% of a private test set "
+        "that cannot be had)"
+    )
+
+
+def _training(metrics: Mapping[str, Any]) -> str:
+    epochs = f"{metrics['epochs_run']} of {metrics['recipe']['epochs']} epochs"
+    return (
+        f"{epochs} of {metrics['train_examples']:,} images of "
+        f"{metrics['data']['name']} in {_time(metrics['duration_seconds'])}, "
+        f"{metrics['images_per_second']:,.0f} images/s, input on the "
+        f"{metrics['input']}, seed {metrics['seed']}"
+    )
+
+
+def _made_with(metrics: Mapping[str, Any]) -> str:
+    versions, hardware = metrics["versions"], metrics["hardware"]
+    gpus = "".join(f", {gpu}" for gpu in hardware["gpus"])
+    return (
+        f"mnistpipe {versions['mnistpipe']}, TensorFlow "
+        f"{versions['tensorflow']}, Keras {versions['keras']}, Python "
+        f"{versions['python']}; {hardware['cores']} cores of "
+        f"{hardware['cpu']}{gpus}"
+    )
+
+
+def _time(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

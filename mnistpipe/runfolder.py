@@ -1,0 +1,139 @@
+"""The folder that a run leaves behind.
+
+    flags.cfg      the effective flagfile: `--flagfile=…/flags.cfg` repeats it
+    history.csv    one row per epoch, no times
+    tensorboard/   the same, as scalars
+    best.keras     the network at its best epoch (if the run validated)
+    last.keras     the network as the last step left it
+    metrics.json   what came out, with everything that produced it
+
+A folder belongs to one run: it is refused if it holds anything, and claimed
+by creating `flags.cfg`, which only one of two processes can do.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mnistpipe.errors import UserError
+
+FLAGS = "flags.cfg"
+HISTORY = "history.csv"
+TENSORBOARD = "tensorboard"
+BEST = "best.keras"
+LAST = "last.keras"
+METRICS = "metrics.json"
+
+
+class RunFolderError(UserError):
+    """A run folder that cannot be used; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths and safe writing within one run's folder."""
+
+    path: pathlib.Path
+
+    def check(self) -> None:
+        """Refuses a used or unwritable folder, and touches nothing."""
+        with self._errors():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise RunFolderError(self._used())
+            existing = next(
+                p
+                for p in (self.path, *self.path.absolute().parents)
+                if p.exists()
+            )
+            if not existing.is_dir():
+                raise NotADirectoryError(f"{existing} is not a folder")
+            if not os.access(existing, os.W_OK | os.X_OK):
+                raise PermissionError(f"{existing} is not writable")
+
+    def create(self, flagfile: str) -> None:
+        """Makes the folder and claims it with its flagfile."""
+        self.check()
+        with self._errors():
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                with open(self.path / FLAGS, "x", encoding="utf-8") as file:
+                    file.write(flagfile)
+            except FileExistsError:
+                raise RunFolderError(self._used()) from None
+
+    def save_network(self, network: Any, name: str) -> None:
+        """Saves a Keras model as `name`, whole or not at all."""
+        with self._errors(), replacing(self.path / name) as beside:
+            network.save(beside)
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Writes metrics.json; what is not finite becomes null."""
+        text = json.dumps(_finite(metrics), indent=2, allow_nan=False) + "\n"
+        with self._errors(), replacing(self.path / METRICS) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    def _used(self) -> str:
+        return (
+            f"run folder {self.path}: expected a new or an empty folder, "
+            "found one that already holds files"
+        )
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunFolderError(
+                f"run folder {self.path}: expected a folder that can be "
+                f"written: {error}"
+            ) from error
+
+
+def of(run_dir: str, arch: str) -> RunFolder:
+    """The folder that was asked for, or by default runs/<arch>-<time>."""
+    # To the millisecond: several runs are started by one line of shell.
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    return RunFolder(pathlib.Path(run_dir or f"runs/{arch}-{now}"))
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a file to write beside `path`, then puts it in its place.
+
+    Keras writes in place; a run killed meanwhile would leave half a network
+    where a whole one was. The file is synced before it is renamed, and the
+    folder after, so that a power cut leaves the old one or the new one.
+    """
+    beside = path.with_name(f".new-{path.name}")
+    try:
+        yield beside
+        _sync(beside)
+        os.replace(beside, path)
+        _sync(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: a run that diverged says null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

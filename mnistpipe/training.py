@@ -1,0 +1,396 @@
+"""A run, from a recipe to its folder, in one straight flow.
+
+    digits ─ split ─► training rows ─ feed ─► fit ─► best.keras, last.keras
+                  └─► validation rows ──┘                    │
+    test rows ───────────────────────────────► evaluation ─► metrics.json
+
+The same seed gives the same history, to the last bit on one machine: it
+decides the split, the subset, the initial weights, dropout, and through the
+stream the order and the augmentation of every batch.
+
+Images are uint8 [N, H, W, C], labels int64 [N], targets one-hot float32
+[N, classes], pictures (what the network sees) float32 [N, H, W, C] of about
+0…1.
+"""
+
+import dataclasses
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from mnistpipe import (
+    augmentation,
+    callbacks,
+    data,
+    evaluation,
+    models,
+    pipeline,
+    provenance,
+    runfolder,
+)
+from mnistpipe.pipeline import layers
+from mnistpipe.recipes import Recipe, RunOptions
+
+_OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "adamax": keras.optimizers.Adamax,
+    "nadam": keras.optimizers.Nadam,
+}
+
+
+def train(
+    recipe: Recipe,
+    options: RunOptions,
+    digits: data.Digits,
+    flagfile: str = "",
+) -> dict[str, Any]:
+    """Trains, evaluates, writes the run folder.
+
+    Ctrl-C ends the training and leaves a valid folder; its test images are
+    then not read, since the run isn't over.
+
+    Args:
+      recipe: what to train.
+      options: how to run it.
+      digits: the data; the test images are read once, at the end, unless
+        they are the validation images.
+      flagfile: the text that is kept as the run's flags.cfg.
+
+    Returns:
+      What metrics.json holds.
+
+    Raises:
+      runfolder.RunFolderError: the folder is used or cannot be written.
+      data.DataError: the data cannot be split as asked.
+    """
+    started = time.perf_counter()
+    folder = runfolder.of(options.run_dir, recipe.arch)
+    folder.check()
+    split = split_rows(options, digits)
+    keras.utils.set_random_seed(keras_seed(options.seed))
+    network = build(recipe, digits)
+    feed = make_feed(recipe, options, network, split, digits.classes)
+    folder.create(flagfile)
+    fitted = fit(recipe, options, network, feed, folder)
+    counted = runfolder.BEST if fitted.best_counts else runfolder.LAST
+    scores = None
+    if not fitted.interrupted:
+        if fitted.best_counts:
+            # The file, not the memory: what is scored is what is kept.
+            network = models.load(folder.path / runfolder.BEST)
+        pictures = deterministic(recipe, digits.test.images)
+        scores = evaluation.evaluate(network, pictures, digits.test.labels)
+    metrics = {
+        **_outcome(scores, fitted, counted),
+        **_origin(recipe, options, digits, split, network),
+        "input": feed.path,
+        "run_dir": str(folder.path),
+        "duration_seconds": time.perf_counter() - started,
+    }
+    folder.write_metrics(metrics)
+    return metrics
+
+
+def keras_seed(seed: int) -> int:
+    """Folds a 64-bit seed into the 32 bits that Keras and NumPy take.
+
+    The split and the pipeline use all 64; the initial weights and dropout see
+    the exclusive or of the halves, so seeds below 2**32 stay what they are.
+    """
+    return (seed ^ (seed >> 32)) & 0xFFFFFFFF
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The rows that train and those that choose checkpoint and schedule."""
+
+    train: data.Examples
+    validation: data.Examples | None
+
+
+def split_rows(options: RunOptions, digits: data.Digits) -> Split:
+    """Divides the data by the protocol, then thins the training rows."""
+    train, validation = digits.train, None
+    if options.validation == "split":
+        rest, chosen = data.stratified_split(
+            train.labels, options.validation_size, options.seed
+        )
+        train, validation = _take(train, rest), _take(train, chosen)
+    elif options.validation == "test":
+        validation = digits.test
+    if options.train_examples:
+        train = data.stratified_subset(
+            train, options.train_examples, options.seed
+        )
+    return Split(train, validation)
+
+
+def _take(examples: data.Examples, index: np.ndarray) -> data.Examples:
+    return data.Examples(examples.images[index], examples.labels[index])
+
+
+def build(recipe: Recipe, digits: data.Digits) -> keras.Model:
+    """The recipe's network for images and classes such as the data's."""
+    return models.build(
+        recipe.arch,
+        input_shape=digits.train.images.shape[1:],
+        classes=digits.classes,
+        stem=recipe.stem,
+        activation=recipe.activation,
+        dropout=recipe.dropout,
+        output_dropout=recipe.output_dropout,
+    )
+
+
+def deterministic(recipe: Recipe, images: np.ndarray) -> np.ndarray:
+    """Validation and test pictures: all of the augmentation but chance."""
+    return augmentation.compose(recipe).deterministic()(images).numpy()
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """What `fit` is given.
+
+    Attributes:
+      path: "host" or "device".
+      model: the network, or the network behind the resident images.
+      stream: the steps, in order.
+      batches: (inputs, targets) of each step.
+      validation: (inputs, targets) of all validation rows, if there are any.
+    """
+
+    path: str
+    model: keras.Model
+    stream: pipeline.Stream
+    batches: tf.data.Dataset
+    validation: tuple[Any, np.ndarray] | None
+
+
+def make_feed(
+    recipe: Recipe,
+    options: RunOptions,
+    network: keras.Model,
+    split: Split,
+    classes: int,
+) -> Feed:
+    """The host's feed or the device's, compiled for the recipe."""
+    stream = pipeline.Stream(
+        examples=len(split.train.labels),
+        batch_size=recipe.batch_size,
+        seed=options.seed,
+    )
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    path = options.input
+    if path == "auto":
+        path = "device" if has_gpu else "host"
+    feed = {"host": _host_feed, "device": _device_feed}[path](
+        recipe, network, split, classes, stream
+    )
+    feed.model.compile(
+        optimizer=_OPTIMIZERS[recipe.optimizer](
+            learning_rate=recipe.learning_rate,
+            beta_1=recipe.beta_1,
+            beta_2=recipe.beta_2,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(
+            label_smoothing=recipe.label_smoothing
+        ),
+        metrics=["accuracy"],
+        # XLA makes these networks some 3 times slower on a CPU.
+        jit_compile={"on": True, "off": False, "auto": has_gpu}[
+            options.jit_compile
+        ],
+        steps_per_execution=options.steps_per_execution,
+    )
+    return feed
+
+
+def _host_feed(
+    recipe: Recipe,
+    network: keras.Model,
+    split: Split,
+    classes: int,
+    stream: pipeline.Stream,
+) -> Feed:
+    """tf.data gathers and augments; the model is fed pictures."""
+    batches = pipeline.host_dataset(
+        split.train.images,
+        one_hot(split.train.labels, classes),
+        stream,
+        augmentation.compose(recipe),
+        stop=recipe.epochs * stream.steps_per_epoch,
+    )
+    validation = None
+    if split.validation is not None:
+        validation = (
+            deterministic(recipe, split.validation.images),
+            one_hot(split.validation.labels, classes),
+        )
+    # A model of its own, so that the network stays without an optimizer and
+    # is saved alike on both paths.
+    model = keras.Model(network.inputs, network.outputs)
+    return Feed("host", model, stream, batches, validation)
+
+
+def _device_feed(
+    recipe: Recipe,
+    network: keras.Model,
+    split: Split,
+    classes: int,
+    stream: pipeline.Stream,
+) -> Feed:
+    """tf.data sends (index, key); the model gathers and augments."""
+    images, validation = split.train.images, None
+    if split.validation is not None:
+        first, count = len(images), len(split.validation.images)
+        images = np.concatenate([images, split.validation.images])
+        # No chance without training, so any key does.
+        validation = (
+            (
+                np.arange(first, first + count),
+                np.zeros((count, 2), np.uint32),
+            ),
+            one_hot(split.validation.labels, classes),
+        )
+    index = keras.Input((), dtype="int64", name="index")
+    key = keras.Input((2,), dtype="uint32", name="key")
+    resident = layers.Resident(images, augmentation.compose(recipe))
+    model = keras.Model([index, key], network(resident((index, key))))
+    batches = pipeline.device_dataset(
+        one_hot(split.train.labels, classes),
+        stream,
+        stop=recipe.epochs * stream.steps_per_epoch,
+    )
+    return Feed("device", model, stream, batches, validation)
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    """float32 [N, classes]."""
+    return np.eye(classes, dtype=np.float32)[labels]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """How the training went.
+
+    Attributes:
+      history: figures by name, one per finished epoch.
+      steps: batches trained on.
+      images: pictures trained on.
+      seconds: time in `fit`, validation and checkpoints included.
+      best_epoch: of best.keras, from 0; None if there is none.
+      best_counts: whether best.keras is the network that counts.
+      interrupted: whether Ctrl-C ended it.
+    """
+
+    history: dict[str, list[float]]
+    steps: int
+    images: int
+    seconds: float
+    best_epoch: int | None
+    best_counts: bool
+    interrupted: bool
+
+
+def fit(
+    recipe: Recipe,
+    options: RunOptions,
+    network: keras.Model,
+    feed: Feed,
+    folder: runfolder.RunFolder,
+) -> Fitted:
+    """Trains, and saves the network on the way and at the end."""
+    validated = feed.validation is not None
+    history = keras.callbacks.History()
+    best = callbacks.SaveBest(network, folder, recipe.checkpoint_monitor)
+    watchers = [
+        # First, since it puts the learning rate among the figures.
+        *callbacks.schedule(recipe, validated),
+        keras.callbacks.CSVLogger(str(folder.path / runfolder.HISTORY)),
+        callbacks.EpochScalars(folder),
+        history,
+    ]
+    if validated:
+        watchers.append(best)
+    interrupted = False
+    started = time.perf_counter()
+    try:
+        feed.model.fit(
+            feed.batches,
+            epochs=recipe.epochs,
+            steps_per_epoch=feed.stream.steps_per_epoch,
+            shuffle=False,  # the stream already is, and fit would warn
+            validation_data=feed.validation,
+            validation_batch_size=evaluation.BATCH_SIZE,
+            callbacks=watchers,
+            verbose=options.verbose,
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+    seconds = time.perf_counter() - started
+    folder.save_network(network, runfolder.LAST)
+    steps = int(feed.model.optimizer.iterations)
+    return Fitted(
+        history=history.history,
+        steps=steps,
+        images=_images(feed.stream, steps),
+        seconds=seconds,
+        best_epoch=best.best_epoch,
+        best_counts=recipe.checkpoint == "best" and best.best_epoch is not None,
+        interrupted=interrupted,
+    )
+
+
+def _images(stream: pipeline.Stream, steps: int) -> int:
+    """Pictures in the first `steps` batches; an epoch's last may be short."""
+    epochs, rest = divmod(steps, stream.steps_per_epoch)
+    return epochs * stream.examples + rest * stream.batch_size
+
+
+def _outcome(
+    scores: evaluation.Scores | None, fitted: Fitted, counted: str
+) -> dict[str, Any]:
+    """What came out; the scores are null where the run was interrupted."""
+    return {
+        "test_accuracy": scores and scores.accuracy,
+        "test_loss": scores and scores.loss,
+        "test_examples": scores and scores.examples,
+        "test_correct": scores and scores.correct,
+        "per_class": scores
+        and [dataclasses.asdict(one) for one in scores.per_class],
+        "weights": counted,
+        "best_epoch": fitted.best_epoch,
+        "epochs_run": len(fitted.history.get("loss", [])),
+        "steps": fitted.steps,
+        "interrupted": fitted.interrupted,
+        "fit_seconds": fitted.seconds,
+        "images_per_second": fitted.images / fitted.seconds,
+        "history": fitted.history,
+    }
+
+
+def _origin(
+    recipe: Recipe,
+    options: RunOptions,
+    digits: data.Digits,
+    split: Split,
+    network: keras.Model,
+) -> dict[str, Any]:
+    """What it came from."""
+    return {
+        "arch": recipe.arch,
+        "parameters": network.count_params(),
+        "protocol": options.validation,
+        "selected_on_test": options.validation == "test",
+        "seed": options.seed,
+        "train_examples": len(split.train),
+        "validation_examples": len(split.validation or ()),
+        "data": {"name": digits.name, "fingerprint": digits.fingerprint},
+        "versions": provenance.versions(),
+        "hardware": provenance.hardware(),
+        "recipe": dataclasses.asdict(recipe),
+        "options": dataclasses.asdict(options),
+    }
