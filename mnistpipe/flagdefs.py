@@ -48,6 +48,19 @@ class _Parser(flags.ArgumentParser):
         return self.spec.kind.__name__
 
 
+class _SwitchParser(flags.BooleanParser):
+    """absl's own, with an error that says what was expected."""
+
+    def parse(self, argument: Any) -> bool:
+        """Returns the value; a ValueError says what was expected."""
+        try:
+            return super().parse(argument)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"expected true or false, came {argument!r}"
+            ) from None
+
+
 def define(
     flag_values: flags.FlagValues = flags.FLAGS,
     names: Collection[str] = tuple(_SPECS),
@@ -63,36 +76,40 @@ def define(
     for name in names:
         if name in flag_values:
             continue
-        spec, default = _SPECS[name], defaults.get(name)
-        text = f"{_sentence(spec)} {_default(name)}"
+        spec = _SPECS[name]
+        words = (name, defaults.get(name), _flag_help(name, spec))
         if spec.kind is bool:
-            flags.DEFINE_boolean(name, default, text, flag_values)
+            flag = flags.BooleanFlag(*words)
+            flag.parser = _SwitchParser()
+            flags.DEFINE_flag(flag, flag_values)
         else:
             flags.DEFINE(
-                _Parser(spec),
-                name,
-                default,
-                text,
-                flag_values,
-                flags.ArgumentSerializer(),
+                _Parser(spec), *words, flag_values, flags.ArgumentSerializer()
             )
 
 
-def _sentence(spec: Spec) -> str:
-    text = f"{spec.help}; {spec.expected}."
-    return text[0].upper() + text[1:]
+def _flag_help(name: str, spec: Spec) -> str:
+    """Meaning, unit, range, and what holds when the flag is not given."""
+    text = spec.help[0].upper() + spec.help[1:]
+    if spec.kind is not str or spec.choices:
+        text += f"; {spec.expected}"
+    return f"{text}.{_default(name)}"
 
 
 def _default(name: str) -> str:
-    """What holds when the flag is not given, for its help."""
     if name == "arch":
-        return "Needed."
+        return ""
     if name in recipes.specs(RunOptions):
-        return f"Default: {_text(getattr(RunOptions(), name)) or 'empty'}."
-    values = {a: getattr(r, name) for a, r in recipes.RECIPES.items()}
-    if len(set(values.values())) == 1:
-        return f"Documented: {_text(values.popitem()[1])}."
-    return f"Documented: {', '.join(f'{a} {v}' for a, v in values.items())}."
+        value = _text(getattr(RunOptions(), name))
+        return f" Default: {value}." if value else ""
+    values = {
+        arch: _text(getattr(recipe, name))
+        for arch, recipe in recipes.RECIPES.items()
+        if name not in recipe.unused_fields()
+    }
+    if len(set(values.values())) == 1 and len(values) > 1:
+        return f" Documented: {next(iter(values.values()))}."
+    return f" Documented: {', '.join(f'{a} {v}' for a, v in values.items())}."
 
 
 def recipe_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Recipe:
@@ -232,7 +249,7 @@ def _check_flagfile(path: str, above: tuple[str, ...]) -> None:
         )
     try:
         with open(os.path.expanduser(path), encoding="utf-8") as file:
-            lines = file.read().splitlines()
+            lines = file.readlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UsageError(
@@ -242,13 +259,19 @@ def _check_flagfile(path: str, above: tuple[str, ...]) -> None:
         if not line.strip() or line.startswith(("#", "//")):
             continue
         flag = _ASSIGNMENT.fullmatch(line.strip())
-        if not flag or re.search(r"\s#", line):
+        if not flag or re.search(r"\s#", line) or _lacks_value(*flag.groups()):
             raise UsageError(
                 f"{path}:{number}: expected --name=value, or a comment that"
-                f" starts the line with #, came {line!r}"
+                f" starts the line with #, came {line.rstrip()!r}"
             )
         if flag[1] == "flagfile":
             _check_flagfile((flag[2] or "=")[1:], (*above, path))
+
+
+def _lacks_value(name: str, assignment: str | None) -> bool:
+    """Whether absl would take the next line for this flag's value."""
+    known = name in _SPECS and _SPECS[name].kind is not bool
+    return known and assignment is None
 
 
 def _one_line(error: Exception) -> str:
@@ -267,10 +290,15 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except UserError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(error.status)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as the shell reports a program that SIGINT ended
 
 
 def _parse_or_help(argv: Sequence[str]) -> list[str]:
     if _HELP.intersection(argv[1:]):
         print(help_text())
+        sys.exit(0)
+    if "--helpfull" in argv[1:]:  # absl's own exits with 1
+        print(flags.FLAGS.get_help())
         sys.exit(0)
     return parse(argv)

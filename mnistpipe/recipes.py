@@ -67,7 +67,7 @@ class Interval:
 
     def __str__(self) -> str:
         left, right = "(["[not self.open_low], ")]"[not self.open_high]
-        return f"{left}{self.low:.15g}, {self.high:.15g}{right}"
+        return f"{left}{self.low}, {self.high}{right}"
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,10 @@ class Recipe:
         return self.learning_rate * self.decay_factor**decays
 
     def unused_fields(self) -> tuple[str, ...]:
-        """The fields that have no effect beside the others' values."""
+        """The fields that have no effect beside the others' values.
+
+        A flag that changes one of them is refused (see flagdefs).
+        """
         read = SCHEDULES[self.schedule]
         unused = [
             name
