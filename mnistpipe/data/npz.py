@@ -49,7 +49,13 @@ _DIRECTORY_ERRORS = (
     OverflowError,
     struct.error,
 )
-_MEMBER_ERRORS = (zipfile.BadZipFile, NotImplementedError, struct.error)
+_MEMBER_ERRORS = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    UnicodeDecodeError,
+    OverflowError,
+    struct.error,
+)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 

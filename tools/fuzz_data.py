@@ -1,0 +1,205 @@
+"""Feeds damaged IDX and npz data to `mnistpipe.data.load`, and counts.
+
+    python tools/fuzz_data.py --inputs=100000 --seed=1
+
+Whatever the bytes, loading must either succeed with arrays as documented or
+raise DataError with one line that names the file; anything else is printed as
+Hypothesis' smallest example and ends with a non-zero status. Half of the
+inputs are damaged inside, then packed again with correct checksums: those
+reach the code behind gzip's and zip's own checks.
+"""
+
+import argparse
+import gzip
+import io
+import resource
+import struct
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from mnistpipe import data
+
+LAYERS = ("idx", "idx.gz", "inside idx.gz", "npz", "inside npz")
+IDX_NAMES = {
+    "x_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "x_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+# Lengths and words that are worth trying in a header.
+WORDS = (
+    [struct.pack(">I", n) for n in (0, 1, 2, 12, 2**16, 2**31, 2**32 - 1)]
+    + [struct.pack("<I", n) for n in (0, 1, 2**16, 2**32 - 1)]
+    + [b"|O", b"<f8", b"<i8", b">u2", b"(", b")", b"[", b"-", b"9" * 20]
+    + [b"True", b"{", b"\n", b"PK\x01\x02", b"PK\x05\x06", b"\x1f\x8b"]
+)
+
+edits = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "insert", "cut", "end", "repeat"]),
+        st.integers(0, 60) | st.integers(0, 4000),
+        st.binary(min_size=1, max_size=8) | st.sampled_from(WORDS),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def small_set() -> dict[str, np.ndarray]:
+    """A valid set of 12 and 6 pictures of 4 × 5 pixels, 3 classes."""
+    pixels = np.arange(18 * 20, dtype=np.uint16).astype(np.uint8)
+    pixels = pixels.reshape(18, 4, 5)
+    labels = (np.arange(18) % 3).astype(np.uint8)
+    return {
+        "x_train": pixels[:12],
+        "y_train": labels[:12],
+        "x_test": pixels[12:],
+        "y_test": labels[12:],
+    }
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """Writes uint8 values as an IDX file."""
+    header = struct.pack(
+        f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape
+    )
+    return header + array.tobytes()
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    """Writes an array as numpy does."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def zip_bytes(members: dict[str, bytes]) -> bytes:
+    """Packs members as numpy's savez_compressed does."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return buffer.getvalue()
+
+
+def damage(content: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
+    """Applies edits one after the other; places wrap around."""
+    for kind, place, word in changes:
+        at = place % (len(content) + 1)
+        head, tail = content[:at], content[at:]
+        content = {
+            "put": head + word + tail[len(word) :],
+            "insert": head + word + tail,
+            "cut": head + tail[len(word) :],
+            "end": head,
+            "repeat": head + tail[:64] + tail,
+        }[kind]
+    return content
+
+
+class Harness:
+    """Keeps a valid set on disk, damages one file of it, loads, counts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "idx"
+        self.folder.mkdir()
+        self.npz = folder / "set.npz"
+        arrays = small_set()
+        self.idx = {name: idx_bytes(array) for name, array in arrays.items()}
+        self.npy = {name: npy_bytes(array) for name, array in arrays.items()}
+        self.archive = zip_bytes(self.npy)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        for name, content in self.idx.items():
+            (self.folder / IDX_NAMES[name]).write_bytes(content)
+
+    def try_one(self, layer: str, name: str, changes: list) -> None:
+        """Loads the set with one file damaged."""
+        if layer == "npz":
+            self.npz.write_bytes(damage(self.archive, changes))
+            self.load(layer, self.npz)
+        elif layer == "inside npz":
+            inside = self.npy | {name: damage(self.npy[name], changes)}
+            self.npz.write_bytes(zip_bytes(inside))
+            self.load(layer, self.npz)
+        else:
+            content = self.idx[name]
+            if layer == "idx":
+                content = damage(content, changes)
+            elif layer == "idx.gz":
+                content = damage(gzip.compress(content, 1, mtime=0), changes)
+            else:
+                content = gzip.compress(damage(content, changes), 1, mtime=0)
+            path = self.folder / IDX_NAMES[name]
+            path.write_bytes(content)
+            self.load(layer, self.folder)
+            path.write_bytes(self.idx[name])
+
+    def load(self, layer: str, path: Path) -> None:
+        """Loads; checks that the outcome is one of the two allowed."""
+        try:
+            digits = data.load(path)
+        except data.DataError as error:
+            text = str(error)
+            assert text.startswith(str(path)) and text.isprintable(), text
+            self.counts[layer, "refused"] += 1
+        else:
+            for part in (digits.train, digits.test):
+                images, labels = part.images, part.labels
+                assert images.dtype == np.uint8 and images.ndim == 4
+                assert labels.dtype == np.int64 and labels.ndim == 1
+                assert len(images) == len(labels) > 0
+                assert 0 <= labels.min() <= labels.max() < digits.classes
+            self.counts[layer, "loaded"] += 1
+
+
+def fuzz(inputs: int, seed_: int) -> Harness:
+    """Tries that many inputs; raises on the first wrong outcome."""
+    with tempfile.TemporaryDirectory() as folder:
+        harness = Harness(Path(folder))
+
+        @seed(seed_)
+        @settings(
+            max_examples=inputs,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(st.sampled_from(LAYERS), st.sampled_from(list(IDX_NAMES)), edits)
+        def try_one(layer: str, name: str, changes: list) -> None:
+            harness.try_one(layer, name, changes)
+
+        try_one()
+    return harness
+
+
+def main() -> int:
+    """Runs, and prints a table of outcomes."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--inputs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    print(f"seed {options.seed}")
+    begin = time.perf_counter()
+    counts = fuzz(options.inputs, options.seed).counts
+    for layer in LAYERS:
+        refused, loaded = counts[layer, "refused"], counts[layer, "loaded"]
+        print(f"{layer:14} {refused:7} refused {loaded:7} loaded")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"{sum(counts.values())} inputs, no other outcome, "
+        f"{time.perf_counter() - begin:.0f} s, peak {peak} MiB"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
