@@ -1,0 +1,37 @@
+"""Fast, reproducible image augmentation in TensorFlow.
+
+    from mnistpipe import pipeline
+
+    augment = pipeline.Compose([
+        pipeline.RandomAffine(rotation=10, width_shift=0.1, zoom=0.1),
+        pipeline.Rescale(1 / 255),
+        pipeline.GaussianNoise(0.05),
+    ])
+    stream = pipeline.Stream(len(images), batch_size=64, seed=1)
+    train = pipeline.host_dataset(images, labels, stream, augment, stop=9_000)
+
+A batch is a pure function of (seed, step). Nothing here knows MNIST, flags
+or recipes; the core needs TensorFlow and NumPy only. The Keras layers are
+in ``mnistpipe.pipeline.layers``.
+"""
+
+from mnistpipe.pipeline.affine import RandomAffine
+from mnistpipe.pipeline.draws import Draws, example_keys
+from mnistpipe.pipeline.feeds import device_dataset, host_dataset, with_keys
+from mnistpipe.pipeline.pixels import GaussianNoise, Rescale
+from mnistpipe.pipeline.stream import Stream
+from mnistpipe.pipeline.transform import Compose, Transform
+
+__all__ = [
+    "Compose",
+    "Draws",
+    "GaussianNoise",
+    "RandomAffine",
+    "Rescale",
+    "Stream",
+    "Transform",
+    "device_dataset",
+    "example_keys",
+    "host_dataset",
+    "with_keys",
+]
