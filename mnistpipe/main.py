@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from mnistpipe import flagdefs, runfolder
+from mnistpipe import data, flagdefs, runfolder
 from mnistpipe.errors import UserError
 from mnistpipe.recipes import Recipe, RunOptions
 
@@ -24,27 +24,27 @@ def main(argv: list[str]) -> int:
     del argv  # nothing but flags, which the parser has made sure of
     recipe = flagdefs.recipe_from_flags()
     options = flagdefs.options_from_flags()
-    # Before TensorFlow takes its seconds to import.
-    runfolder.of(options.run_dir, recipe.arch).check()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _train(recipe, options)
+    except data.DataError as error:
+        raise UserError(str(error)) from error
     except KeyboardInterrupt:
-        print("\nInterrupted before there was a run to keep.", file=sys.stderr)
+        print("\nInterrupted; there is no finished run.", file=sys.stderr)
         return INTERRUPTED
 
 
 def _train(recipe: Recipe, options: RunOptions) -> int:
-    # TensorFlow's notes on how it was built help nobody here.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from mnistpipe import data, report, training
+    # What can be wrong is found before TensorFlow takes its seconds.
+    runfolder.of(options.run_dir, recipe.arch).check()
+    digits = data.load(options.data or None)
+    # Without a GPU it reports errors of CUDA, which is nobody's error. What
+    # fails in earnest comes as an exception.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from mnistpipe import report, training
 
-    try:
-        digits = data.load(options.data or None)
-        text = flagdefs.flagfile_text(recipe, options)
-        metrics = training.train(recipe, options, digits, text)
-    except data.DataError as error:
-        raise UserError(str(error)) from error
+    text = flagdefs.flagfile_text(recipe, options)
+    metrics = training.train(recipe, options, digits, text)
     print(f"\n{report.summary(metrics)}")
     if not metrics["interrupted"]:
         return 0

@@ -334,7 +334,7 @@ def fit(
     folder.save_network(network, runfolder.LAST)
     steps = int(feed.model.optimizer.iterations)
     return Fitted(
-        history=history.history,
+        history=_figures(history),
         steps=steps,
         images=_images(feed.stream, steps),
         seconds=seconds,
@@ -342,6 +342,14 @@ def fit(
         best_counts=recipe.checkpoint == "best" and best.best_epoch is not None,
         interrupted=interrupted,
     )
+
+
+def _figures(history: keras.callbacks.History) -> dict[str, list[float]]:
+    """The history with the same names and types from Keras 2 and 3."""
+    return {
+        {"lr": "learning_rate"}.get(name, name): [float(v) for v in values]
+        for name, values in history.history.items()
+    }
 
 
 def _images(stream: pipeline.Stream, steps: int) -> int:
