@@ -142,7 +142,7 @@ def uniform_from_bits(bits: tf.Tensor) -> tf.Tensor:
 
 
 def _sine_cosine_of_turn(bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """sin and cos of 2π·bits/2**32 (uint32 bits), within 4e-7.
+    """Sine and cosine of 2π·bits/2**32 (uint32 bits), within 4e-7.
 
     The upper two bits name the quarter turn, the other 30 an angle in
     [-π/4, π/4), where a short Taylor series is exact in float32. Integer

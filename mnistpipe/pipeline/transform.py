@@ -83,9 +83,8 @@ class Transform:
 def _changed_fields(instance: Any) -> Iterator[str]:
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
-        if field.default is dataclasses.MISSING:
-            yield f"{field.name}={value!r}"
-        elif not np.array_equal(value, field.default):
+        required = field.default is dataclasses.MISSING
+        if required or not np.array_equal(value, field.default):
             yield f"{field.name}={value!r}"
 
 
@@ -295,10 +294,7 @@ class Compose:
         images = tf.nest.map_structure(tf.convert_to_tensor, images)
         first = tf.nest.flatten(images)[0]
         single = first.shape.rank == 3
-        if self.needs_keys:
-            keys = self._check_keys(keys, single)
-        else:
-            keys = None
+        keys = self._check_keys(keys, single) if self.needs_keys else None
         for image in tf.nest.flatten(images):
             _check_picture(image, 3 if single else 4, keys)
         if masks is None:
