@@ -160,23 +160,24 @@ def _as_uint8(images: Stored) -> np.ndarray:
             pixels = array.astype(np.uint8)
         # One comparison for all of it: NaN, infinities, fractions and
         # numbers outside 0 to 255 all differ from what the cast made.
-        if not np.array_equal(pixels, array):
+        same = np.array_equal(pixels, array)
+        if not same or (array.dtype.kind == "f" and pixels.max() <= 1):
             wanted = "pixels that are whole numbers from 0 to 255"
             raise data_error(images.where, wanted, _odd_pixels(array))
-        if array.dtype.kind == "f" and pixels.max() <= 1:
-            wanted = "pixels from 0 to 255 (np.uint8(np.rint(255 * x)))"
-            raise data_error(images.where, wanted, "floats of only 0 and 1")
         array = pixels
     return np.ascontiguousarray(array)
 
 
 def _odd_pixels(array: np.ndarray) -> str:
-    if array.dtype.kind == "f":
-        bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-        if bad:
-            return f"{bad} pixels that are NaN or infinite"
+    floats = array.dtype.kind == "f"
+    if floats and not np.isfinite(array).all():
+        bad = array.size - np.count_nonzero(np.isfinite(array))
+        return f"NaN or infinity in {bad} places"
     low, high = array.min(), array.max()
-    return f"{array.dtype} values from {low} to {high}"
+    came = f"{array.dtype} values from {low} to {high}"
+    if floats and 0 <= low and high <= 1:
+        came += " (store them as np.uint8(np.rint(255 * x)))"
+    return came
 
 
 def _as_int64(labels: Stored) -> np.ndarray:
@@ -221,4 +222,4 @@ def _fingerprint(train: Examples, test: Examples) -> str:
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:
-    return str(shape) if len(shape) <= 8 else f"{len(shape)} dimensions"
+    return str(shape) if len(shape) <= 8 else f"of {len(shape)} dimensions"

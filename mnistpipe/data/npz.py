@@ -164,6 +164,6 @@ def _read_header(
     except DataError:
         raise
     except Exception as error:
-        came = f"a header that is none ({str(error)[:100]})"
+        came = f"a header with {type(error).__name__} {str(error)[:100]}"
         raise data_error(where, wanted, came) from error
     return shape, fortran, dtype, head.tell()
