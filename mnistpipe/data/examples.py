@@ -175,7 +175,7 @@ def _odd_pixels(array: np.ndarray) -> str:
         return f"NaN or infinity in {bad} places"
     low, high = array.min(), array.max()
     came = f"{array.dtype} values from {low} to {high}"
-    if floats and 0 <= low and high <= 1:
+    if floats and low >= 0 and high <= 1:
         came += " (store them as np.uint8(np.rint(255 * x)))"
     return came
 
