@@ -17,7 +17,12 @@ in ``mnistpipe.pipeline.layers``.
 
 from mnistpipe.pipeline.affine import RandomAffine
 from mnistpipe.pipeline.draws import Draws, example_keys
-from mnistpipe.pipeline.feeds import device_dataset, host_dataset, with_keys
+from mnistpipe.pipeline.feeds import (
+    augmented_dataset,
+    device_dataset,
+    host_dataset,
+    with_keys,
+)
 from mnistpipe.pipeline.pixels import GaussianNoise, Rescale
 from mnistpipe.pipeline.stream import Stream
 from mnistpipe.pipeline.transform import Compose, Transform
@@ -30,6 +35,7 @@ __all__ = [
     "Rescale",
     "Stream",
     "Transform",
+    "augmented_dataset",
     "device_dataset",
     "example_keys",
     "host_dataset",

@@ -77,12 +77,11 @@ def threefry2x32(
     return x0, x1
 
 
-def _words(value: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Splits an int64 into its (low, high) uint32 words."""
-    value = tf.cast(value, tf.int64)
-    low = tf.bitwise.bitwise_and(value, tf.constant(0xFFFFFFFF, tf.int64))
+def _words(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Splits an int64 that is not negative into uint32 words, low first."""
+    low_word = tf.constant(0xFFFFFFFF, tf.int64)
+    low = tf.bitwise.bitwise_and(value, low_word)
     high = tf.bitwise.right_shift(value, tf.constant(32, tf.int64))
-    high = tf.bitwise.bitwise_and(high, tf.constant(0xFFFFFFFF, tf.int64))
     return tf.cast(low, tf.uint32), tf.cast(high, tf.uint32)
 
 
@@ -100,14 +99,34 @@ def check_seed(seed: int) -> int:
     return int(seed)
 
 
-def _epoch_words(
-    seed: int, epoch: tf.Tensor | int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    return threefry2x32(_words(check_seed(seed)), _words(epoch))
+def _int64(value: tf.Tensor | np.ndarray | int) -> tf.Tensor:
+    if isinstance(value, tf.Tensor):
+        return tf.cast(value, tf.int64)
+    return tf.constant(value, tf.int64)
+
+
+# Compiled: 200 integer operations are one call.
+@tf.function(jit_compile=True, autograph=False, reduce_retracing=True)
+def _example_keys(
+    seed: tf.Tensor, epoch: tf.Tensor, index: tf.Tensor
+) -> tf.Tensor:
+    epoch_words = threefry2x32(_words(seed), _words(epoch))
+    return tf.stack(threefry2x32(epoch_words, _words(index)), axis=-1)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _order_seed(seed: tf.Tensor, epoch: tf.Tensor) -> tf.Tensor:
+    words = threefry2x32(
+        threefry2x32(_words(seed), _words(epoch)),
+        (tf.constant([0, 1], tf.uint32), _u32(_NO_EXAMPLE)),
+    )
+    return tf.concat(words, axis=0)[:3]
 
 
 def example_keys(
-    seed: int, epoch: tf.Tensor | int, index: tf.Tensor | np.ndarray | int
+    seed: int,
+    epoch: tf.Tensor | np.ndarray | int,
+    index: tf.Tensor | np.ndarray | int,
 ) -> Key:
     """The key of each example in an epoch.
 
@@ -120,18 +139,16 @@ def example_keys(
     Returns:
       uint32[..., 2]. Within an epoch no two indices share a key, since
       Threefry is a bijection of its counter.
+
+    Raises:
+      ValueError: for a seed out of range.
     """
-    key = threefry2x32(_epoch_words(seed, epoch), _words(index))
-    return tf.stack(key, axis=-1)
+    return _example_keys(_int64(check_seed(seed)), _int64(epoch), _int64(index))
 
 
 def order_seed(seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
-    """uint32[3] that seeds an epoch's order, apart from every key."""
-    words = threefry2x32(
-        _epoch_words(seed, epoch),
-        (tf.constant([0, 1], tf.uint32), _u32(_NO_EXAMPLE)),
-    )
-    return tf.concat(words, axis=0)[:3]
+    """The seed, uint32[3], of an epoch's order, apart from every key."""
+    return _order_seed(_int64(check_seed(seed)), _int64(epoch))
 
 
 def uniform_from_bits(bits: tf.Tensor) -> tf.Tensor:

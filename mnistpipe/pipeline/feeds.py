@@ -19,14 +19,21 @@ from mnistpipe.pipeline.stream import Stream
 from mnistpipe.pipeline.transform import Compose
 
 
-def _steps(stream: Stream, start: int, stop: int | None) -> tf.data.Dataset:
+def _steps(
+    stream: Stream, start: int, stop: int | None, shard: tuple[int, int]
+) -> tf.data.Dataset:
     stop = stream.steps_per_epoch if stop is None else stop
     if not 0 <= start <= stop:
         raise ValueError(
             "Expected steps with 0 <= start <= stop. Received: "
             f"start={start}, stop={stop}"
         )
-    return tf.data.Dataset.range(start, stop)
+    place, count = shard
+    if not 0 <= place < count:
+        raise ValueError(
+            f"Expected a shard (i, n) with 0 <= i < n. Received: {shard!r}"
+        )
+    return tf.data.Dataset.range(start + place, stop, count)
 
 
 def _on_host(arrays: Any, stream: Stream) -> Any:
@@ -50,6 +57,7 @@ def host_dataset(
     *,
     start: int = 0,
     stop: int | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches of augmented pictures, computed on the CPU.
 
@@ -61,6 +69,7 @@ def host_dataset(
       start: first step, counted over all epochs: resuming is starting
         elsewhere.
       stop: one past the last step, by default one epoch's end.
+      shard: (i, n): every n-th of these steps, from the i-th on.
 
     Returns:
       A dataset of (pictures [b, H, W, C], targets [b, ...]).
@@ -75,7 +84,7 @@ def host_dataset(
         return pictures, _rows(targets, index)
 
     return (
-        _steps(stream, start, stop)
+        _steps(stream, start, stop, shard)
         .map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -91,6 +100,7 @@ def device_dataset(
     *,
     start: int = 0,
     stop: int | None = None,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Batches of indices and keys, for pictures that lie on the device.
 
@@ -99,6 +109,7 @@ def device_dataset(
       stream: which examples and keys make up which batch.
       start: as in ``host_dataset``.
       stop: as in ``host_dataset``.
+      shard: as in ``host_dataset``.
 
     Returns:
       A dataset of ((index int64[b], key uint32[b, 2]), targets [b, ...]).
@@ -110,18 +121,31 @@ def device_dataset(
         return (index, key), _rows(targets, index)
 
     return (
-        _steps(stream, start, stop)
+        _steps(stream, start, stop, shard)
         .map(batch_of, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _enumerated(dataset: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+    """Elements as (pass, place, element); a pass' number is random."""
+    draws.check_seed(seed)
+    passes = tf.data.Dataset.random(
+        seed=seed, rerandomize_each_iteration=True
+    ).take(1)
+    return passes.flat_map(
+        lambda number: dataset.enumerate().map(
+            lambda place, element: (number, place, element)
+        )
     )
 
 
 def with_keys(dataset: tf.data.Dataset, seed: int) -> tf.data.Dataset:
     """Gives each element of a dataset a key by its place.
 
-    The keys change with every pass over the dataset, as the epochs of a
-    Stream do, and repeat with the seed. Put it after what is fixed (files
-    in order) and before ``shuffle`` and ``batch``: then an example's
+    The keys change with every pass over the dataset, as they do with the
+    epochs of a Stream, and repeat with the seed. Put it after what is fixed
+    (files in order) and before ``shuffle`` and ``batch``: then an example's
     pictures depend neither on the order nor on the batch.
 
     Args:
@@ -131,21 +155,60 @@ def with_keys(dataset: tf.data.Dataset, seed: int) -> tf.data.Dataset:
     Returns:
       A dataset of (key uint32[2], element).
     """
-    draws.check_seed(seed)
-    passes = tf.data.Dataset.random(
-        seed=seed, rerandomize_each_iteration=True
-    ).take(1)
+    return _enumerated(dataset, seed).map(
+        lambda number, place, element: (
+            draws.example_keys(seed, number, place),
+            element,
+        ),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
 
-    def one_pass(epoch: tf.Tensor) -> tf.data.Dataset:
-        def keyed(place: tf.Tensor, *element: Any) -> tuple[tf.Tensor, Any]:
-            key = draws.example_keys(seed, epoch, place)
-            return key, element[0] if len(element) == 1 else element
 
-        # enumerate yields (place, element): an element that is a tuple
-        # stays one.
-        return dataset.enumerate().map(
-            lambda place, element: keyed(place, element),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        )
+def augmented_dataset(
+    dataset: tf.data.Dataset,
+    augment: Compose,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    masks: bool = False,
+    shuffle_buffer: int = 0,
+    drop_remainder: bool = False,
+) -> tf.data.Dataset:
+    """Batches and augments any dataset of single examples.
 
-    return passes.flat_map(one_pass)
+    Every pass shows new pictures, and the same ones for the same seed. An
+    example's pictures do not depend on the order or the batch.
+
+    Args:
+      dataset: of pictures [H, W, C], or of tuples that begin with one, in
+        an order that is the same on every pass (shuffle here, not before).
+      augment: what is done to a batch.
+      batch_size: at least 1.
+      seed: in [0, 2**63).
+      masks: whether a tuple's second member is a mask [H, W, C] or [H, W],
+        to be moved with its picture.
+      shuffle_buffer: how many examples ``Dataset.shuffle`` holds; 0 keeps
+        the order.
+      drop_remainder: leave out a last batch that is not full.
+
+    Returns:
+      A dataset of the same structure, each member with a batch axis, the
+      pictures augmented.
+    """
+    keyed = _enumerated(dataset, seed)
+    if shuffle_buffer:
+        keyed = keyed.shuffle(shuffle_buffer, seed=seed)
+
+    def augment_batch(number: tf.Tensor, place: tf.Tensor, element: Any) -> Any:
+        key = draws.example_keys(seed, number, place)
+        if not isinstance(element, tuple):
+            return augment(element, key)
+        if not masks:
+            return augment(element[0], key), *element[1:]
+        return *augment(element[0], key, masks=element[1]), *element[2:]
+
+    return (
+        keyed.batch(batch_size, drop_remainder=drop_remainder)
+        .map(augment_batch, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )

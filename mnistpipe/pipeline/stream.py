@@ -32,16 +32,6 @@ def _positive(name: str, value: int) -> None:
         )
 
 
-@tf.function(jit_compile=True, autograph=False)
-def _compiled_keys(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    return draws.example_keys(seed, epoch, index)
-
-
-@tf.function(jit_compile=True, autograph=False)
-def _compiled_order_seed(seed: int, epoch: tf.Tensor) -> tf.Tensor:
-    return draws.order_seed(seed, epoch)
-
-
 @dataclasses.dataclass(frozen=True)
 class Stream:
     """Which examples make up which batch, and each example's key.
@@ -98,7 +88,7 @@ class Stream:
             return positions
         return tf.raw_ops.RandomIndexShuffle(
             index=positions,
-            seed=_compiled_order_seed(self.seed, tf.cast(epoch, tf.int64)),
+            seed=draws.order_seed(self.seed, epoch),
             max_index=tf.constant(self.examples - 1, tf.int64),
             rounds=_SHUFFLE_ROUNDS,
         )
@@ -124,7 +114,7 @@ class Stream:
         positions = start + tf.range(self.batch_size, dtype=tf.int64)
         index = self.order(epoch, positions % self.examples)
         count = tf.minimum(self.examples - start, self.batch_size)
-        return index, _compiled_keys(self.seed, epoch, index), count
+        return index, draws.example_keys(self.seed, epoch, index), count
 
     def batch(self, step: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
         """The batch at a step.
