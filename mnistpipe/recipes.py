@@ -18,7 +18,8 @@ import dataclasses
 import difflib
 import math
 import numbers
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass
 from typing import Any
 
 from mnistpipe.errors import UserError
@@ -66,7 +67,8 @@ class Interval:
         return above and below  # NaN is neither
 
     def __str__(self) -> str:
-        left, right = "(["[not self.open_low], ")]"[not self.open_high]
+        left = "(" if self.open_low else "["
+        right = ")" if self.open_high else "]"
         return f"{left}{self.low}, {self.high}{right}"
 
 
@@ -141,24 +143,30 @@ _COUNT = Interval(1, 1_000_000)
 _COUNT_OR_OFF = Interval(0, 1_000_000)
 
 
-def _number(group: str, interval: Interval, text: str, **default: float) -> Any:
-    spec = Spec(float, group, text, interval=interval)
-    return dataclasses.field(metadata={"spec": spec}, **default)
+def _field(spec: Spec, default: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"spec": spec})
 
 
-def _integer(group: str, interval: Interval, text: str, **default: int) -> Any:
-    spec = Spec(int, group, text, interval=interval)
-    return dataclasses.field(metadata={"spec": spec}, **default)
+def _number(
+    group: str, interval: Interval, text: str, default: Any = MISSING
+) -> Any:
+    return _field(Spec(float, group, text, interval), default)
 
 
-def _name(group: str, choices: Any, text: str, **default: str) -> Any:
-    spec = Spec(str, group, text, choices=tuple(choices))
-    return dataclasses.field(metadata={"spec": spec}, **default)
+def _integer(
+    group: str, interval: Interval, text: str, default: Any = MISSING
+) -> Any:
+    return _field(Spec(int, group, text, interval), default)
 
 
-def _switch(group: str, text: str, **default: bool) -> Any:
-    spec = Spec(bool, group, text)
-    return dataclasses.field(metadata={"spec": spec}, **default)
+def _name(
+    group: str, choices: Iterable[str], text: str, default: Any = MISSING
+) -> Any:
+    return _field(Spec(str, group, text, choices=tuple(choices)), default)
+
+
+def _switch(group: str, text: str, default: Any = MISSING) -> Any:
+    return _field(Spec(bool, group, text), default)
 
 
 def specs(cls: type) -> dict[str, Spec]:

@@ -1,0 +1,413 @@
+"""The networks against the documented tables, row by row, numbers literal."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from mnistpipe import documented, models, recipes
+from mnistpipe.errors import UserError
+
+CONV, NORM, RELU = "Conv2D", "BatchNormalization", "Activation"
+POOL, DROP, DENSE = "MaxPooling2D", "Dropout", "Dense"
+
+# kind, output shape, parameters, multiply-adds
+STRIDED400K = [
+    (CONV, (26, 26, 32), 128, 26 * 26 * 4 * 32),
+    (NORM, (26, 26, 32), 128, 0),
+    (CONV, (24, 24, 32), 9216, 24 * 24 * 9 * 32 * 32),
+    (NORM, (24, 24, 32), 128, 0),
+    (CONV, (12, 12, 32), 25632, 12 * 12 * 25 * 32 * 32),
+    (DROP, (12, 12, 32), 0, 0),
+    (CONV, (10, 10, 64), 18432, 10 * 10 * 9 * 32 * 64),
+    (NORM, (10, 10, 64), 256, 0),
+    (CONV, (8, 8, 64), 36864, 8 * 8 * 9 * 64 * 64),
+    (NORM, (8, 8, 64), 256, 0),
+    (CONV, (4, 4, 64), 102464, 4 * 4 * 25 * 64 * 64),
+    (DROP, (4, 4, 64), 0, 0),
+    (CONV, (2, 2, 128), 204928, 2 * 2 * 25 * 64 * 128),
+    ("Flatten", (512,), 0, 0),
+    (DENSE, (10,), 5130, 5120),
+]
+POOL2M = [
+    (CONV, (28, 28, 32), 320, 28 * 28 * 9 * 32),
+    (NORM, (28, 28, 32), 128, 0),
+    (RELU, (28, 28, 32), 0, 0),
+    (CONV, (28, 28, 32), 9248, 28 * 28 * 9 * 32 * 32),
+    (NORM, (28, 28, 32), 128, 0),
+    (RELU, (28, 28, 32), 0, 0),
+    (POOL, (14, 14, 32), 0, 0),
+    (DROP, (14, 14, 32), 0, 0),
+    (CONV, (14, 14, 64), 18496, 14 * 14 * 9 * 32 * 64),
+    (NORM, (14, 14, 64), 256, 0),
+    (RELU, (14, 14, 64), 0, 0),
+    (CONV, (14, 14, 64), 36928, 14 * 14 * 9 * 64 * 64),
+    (NORM, (14, 14, 64), 256, 0),
+    (RELU, (14, 14, 64), 0, 0),
+    (POOL, (7, 7, 64), 0, 0),
+    (DROP, (7, 7, 64), 0, 0),
+    ("Flatten", (3136,), 0, 0),
+    (DENSE, (512,), 1606144, 3136 * 512),
+    (NORM, (512,), 2048, 0),
+    (RELU, (512,), 0, 0),
+    (DROP, (512,), 0, 0),
+    (DENSE, (1024,), 525312, 512 * 1024),
+    (NORM, (1024,), 4096, 0),
+    (RELU, (1024,), 0, 0),
+    (DROP, (1024,), 0, 0),
+    (DENSE, (10,), 10250, 10240),
+]
+WIDE900K = [
+    (CONV, (28, 28, 32), 832, 28 * 28 * 25 * 32),
+    (CONV, (28, 28, 32), 25632, 28 * 28 * 25 * 32 * 32),
+    (POOL, (14, 14, 32), 0, 0),
+    (DROP, (14, 14, 32), 0, 0),
+    (CONV, (14, 14, 64), 18496, 14 * 14 * 9 * 32 * 64),
+    (CONV, (14, 14, 64), 36928, 14 * 14 * 9 * 64 * 64),
+    (POOL, (7, 7, 64), 0, 0),
+    (DROP, (7, 7, 64), 0, 0),
+    ("Flatten", (3136,), 0, 0),
+    (DENSE, (256,), 803072, 3136 * 256),
+    (DROP, (256,), 0, 0),
+    (DENSE, (10,), 2570, 2560),
+]
+ROWS = {"strided400k": STRIDED400K, "pool2m": POOL2M, "wide900k": WIDE900K}
+PARAMETERS = {
+    "strided400k": (403_562, 384),
+    "pool2m": (2_213_610, 3_456),
+    "compact500k": (224_810, 768),
+    "wide900k": (887_530, 0),
+}
+ARCHS = list(PARAMETERS)
+
+
+def pictures(shape, n=3, seed=20240607):
+    return np.random.default_rng(seed).random((n, *shape), np.float32)
+
+
+def dropout_rates(model):
+    return [x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)]
+
+
+def non_trainable(model):
+    return sum(int(np.prod(w.shape)) for w in model.non_trainable_weights)
+
+
+def test_the_archs_are_those_of_the_recipes():
+    assert list(models.ARCHS) == ARCHS == list(recipes.ARCHS)
+    assert list(documented.TABLES) == list(models.SMALLEST) == ARCHS
+
+
+@pytest.mark.parametrize("arch", ROWS)
+def test_row_by_row(arch):
+    first, *rest = models.build(arch).layers
+    assert isinstance(first, keras.layers.InputLayer)
+    built = [
+        (
+            type(layer).__name__,
+            tuple(layer.output.shape[1:]),
+            layer.count_params(),
+            models.multiply_adds(layer),
+        )
+        for layer in rest
+    ]
+    assert built == ROWS[arch]
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_totals(arch):
+    model = models.build(arch)
+    total, fixed = PARAMETERS[arch]
+    assert model.count_params() == total
+    assert non_trainable(model) == fixed
+
+
+def test_documented_tables_are_the_documents():
+    for arch, end in [("strided400k", 15), ("wide900k", 9)]:
+        printed = [row[:3] for row in ROWS[arch][:end]]
+        assert list(documented.TABLES[arch].rows) == printed
+    assert [t.parameters for t in documented.TABLES.values()] == [
+        403_562,
+        2_213_610,
+        500_000,
+        887_530,
+    ]
+
+
+def test_compact500k_keeps_its_budget():
+    model = models.build("compact500k")
+    assert model.count_params() <= 500_000
+    assert models.total_multiply_adds(model) == 19_595_008 <= 20_000_000
+    assert "224,810 parameters" in models.compact500k.__doc__
+
+
+def test_the_printed_stem_is_2x2_dilated_by_2():
+    stem = models.build("strided400k", stem="printed").get_layer("conv1")
+    assert stem.kernel_size == (2, 2) and stem.dilation_rate == (2, 2)
+    assert not stem.use_bias and stem.count_params() == 128
+
+
+def test_the_3x3_stem_differs_in_its_first_row_alone():
+    model = models.build("strided400k", stem="3x3")
+    marks = models.differences(model, documented.TABLES["strided400k"])
+    assert marks == ["differs"] + [""] * 14
+    stem = model.get_layer("conv1")
+    assert stem.kernel_size == (3, 3) and stem.count_params() == 288
+    assert tuple(stem.output.shape[1:]) == (26, 26, 32)
+    assert model.count_params() == 403_722
+
+
+@pytest.mark.parametrize(
+    ("arch", "rates"),
+    [
+        ("strided400k", [0.4, 0.4]),
+        ("pool2m", [0.25, 0.25, 0.25, 0.5]),
+        ("compact500k", [0.2]),
+        ("wide900k", [0.25, 0.25, 0.5]),
+    ],
+)
+def test_rates_of_dropout(arch, rates):
+    assert dropout_rates(models.build(arch)) == rates
+    model = models.build(arch, dropout=0.1, output_dropout=0.3)
+    inner = 3 if arch == "pool2m" else 2
+    assert dropout_rates(model) == [0.1] * inner + [0.3]
+    model = models.build(arch, dropout=0, output_dropout=0)
+    assert dropout_rates(model) == []
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_activation_after_every_layer_but_the_last(arch, activation):
+    model = models.build(arch, activation=activation)
+    weighted = (keras.layers.Conv2D, keras.layers.Dense)
+    hidden = [x for x in model.layers[:-1] if isinstance(x, weighted)]
+    separate = [x for x in model.layers if type(x).__name__ == RELU]
+    assert len(separate) in (0, len(hidden))
+    used = {x.activation.__name__ for x in separate or hidden}
+    assert used == {activation}
+    if separate:  # after the BatchNorm, which follows the linear layer
+        assert {x.activation.__name__ for x in hidden} == {"linear"}
+    assert model.layers[-1].activation.__name__ == "softmax"
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (20, 31, 2)])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_probabilities(arch, shape):
+    model = models.build(arch, input_shape=shape, classes=7)
+    out = model(pictures(shape)).numpy()
+    assert out.shape == (3, 7) and out.dtype == np.float32
+    np.testing.assert_allclose(out.sum(axis=1), 1, atol=1e-6)
+    assert (out >= 0).all() and np.isfinite(out).all()
+    assert model.name == arch
+
+
+def test_probabilities_are_float32_under_mixed_precision():
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = models.build("compact500k")
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert model.layers[1].compute_dtype == "bfloat16"
+    assert model(pictures((28, 28, 1))).numpy().dtype == np.float32
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_smallest_picture_is_the_smallest(arch):
+    side = models.SMALLEST[arch]
+    models.build(arch, input_shape=(side, side, 1))
+    for shape in [(side - 1, side, 1), (side, side - 1, 1)]:
+        with pytest.raises(models.ModelError, match=f"{side}x{side}") as error:
+            models.build(arch, input_shape=shape)
+        assert f"came {shape[0]}x{shape[1]}" in str(error.value)
+        # Without the check, the layers themselves do not fit.
+        with pytest.raises(ValueError):
+            models.ARCHS[arch](keras.Input(shape), recipes.RECIPES[arch])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"arch": "pool2"}, "did you mean 'pool2m'"),
+        ({"arch": "pool2m", "stem": "3x3"}, "only strided400k"),
+        ({"arch": "pool2m", "activation": "selu"}, "relu, gelu"),
+        ({"arch": "pool2m", "dropout": 1}, "dropout: expected"),
+        ({"arch": "pool2m", "output_dropout": -1}, "output_dropout: "),
+        ({"arch": "pool2m", "input_shape": (28, 28)}, "(28, 28)"),
+        ({"arch": "pool2m", "input_shape": (28, 28, 0)}, "(28, 28, 0)"),
+        ({"arch": "pool2m", "input_shape": (None, 28, 1)}, "(None, 28, 1)"),
+        ({"arch": "pool2m", "classes": 1}, "at least 2 classes, came 1"),
+    ],
+)
+def test_bad_arguments(arguments, part):
+    with pytest.raises(UserError) as error:
+        models.build(**arguments)
+    assert part in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_weights_follow_set_random_seed(arch):
+    def weights(seed):
+        keras.utils.set_random_seed(seed)
+        return models.build(arch).get_weights()
+
+    one, again, other = weights(1), weights(1), weights(2)
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(one[0], other[0])
+
+
+def test_dropout_follows_set_random_seed():
+    def outputs(seed):
+        keras.utils.set_random_seed(seed)
+        model = models.build("wide900k")
+        return model(pictures((28, 28, 1)), training=True).numpy()
+
+    np.testing.assert_array_equal(outputs(1), outputs(1))
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_save_and_load(arch, activation, tmp_path):
+    model = models.build(arch, activation=activation)
+    path = tmp_path / "best.keras"
+    model.save(path)
+    loaded = models.load(path)
+    assert loaded.name == arch
+    x = pictures((28, 28, 1))
+    np.testing.assert_array_equal(
+        loaded.predict(x, verbose=0), model.predict(x, verbose=0)
+    )
+
+
+def save_small(path, layer):
+    x = keras.Input((2,))
+    keras.Model(x, keras.layers.Dense(2)(layer(x))).save(path)
+
+
+def with_config(path, change):
+    """Rewrites a saved network's configuration."""
+    models.build("compact500k").save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    change(config)
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def refused_load(path):
+    with pytest.raises(models.ModelError) as error:
+        models.load(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: expected a network saved as .keras")
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_load_refuses_what_is_no_network(tmp_path):
+    assert "came no file" in refused_load(tmp_path / "nowhere.keras")
+    assert "came no file" in refused_load(tmp_path)
+    text = tmp_path / "text.keras"
+    text.write_text("not a network")
+    assert "another kind" in refused_load(text)
+    whole = tmp_path / "whole.keras"
+    models.build("compact500k").save(whole)
+    content = whole.read_bytes()
+    cut = tmp_path / "cut.keras"
+    cut.write_bytes(content[: len(content) // 2])
+    refused_load(cut)
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 0xFF
+    cut.write_bytes(flipped)
+    refused_load(cut)
+    empty = tmp_path / "empty.keras"
+    with zipfile.ZipFile(empty, "w"):
+        pass
+    refused_load(empty)
+
+
+def test_load_refuses_the_old_format_whatever_its_name(tmp_path):
+    old = tmp_path / "old.h5"
+    save_small(old, keras.layers.Flatten())
+    assert "another kind" in refused_load(old)
+    renamed = tmp_path / "renamed.keras"
+    renamed.write_bytes(old.read_bytes())
+    assert "another kind" in refused_load(renamed)
+
+
+def test_load_refuses_code(tmp_path):
+    lamb = tmp_path / "lambda.keras"
+    save_small(lamb, keras.layers.Lambda(lambda x: x + 1, output_shape=(2,)))
+    assert "Lambda" in refused_load(lamb)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("keras.layers", "Lambda"),
+        ("keras.layers", "TFSMLayer"),
+        ("keras.utils", "get_file"),
+        (None, "Lambda"),
+        ("evil", "Conv2D"),
+    ],
+)
+def test_load_refuses_foreign_classes(module, name, tmp_path):
+    def change(config):
+        layer = config["config"]["layers"][3]
+        layer |= {"module": module, "class_name": name}
+
+    path = tmp_path / "changed.keras"
+    with_config(path, change)
+    assert name in refused_load(path)
+
+
+def test_load_takes_the_file_rewritten_without_a_change(tmp_path):
+    path = tmp_path / "same.keras"
+    with_config(path, lambda config: None)
+    assert models.load(path).count_params() == 224_810
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_the_printed_table_has_no_differences(arch):
+    model = models.build(arch)
+    text = models.table_text(model)
+    assert "differs" not in text
+    assert len(text.splitlines()) >= len(model.layers) + 4
+    assert f"parameters {PARAMETERS[arch][0]:,}; document" in text
+    assert f"multiply-adds {models.total_multiply_adds(model):,}" in text
+
+
+def test_the_printed_table_marks_differences():
+    lines = models.table_text(models.build("strided400k", stem="3x3"))
+    marked = [x for x in lines.splitlines() if x.endswith("differs")]
+    assert [line.split()[0] for line in marked] == ["conv1", "parameters"]
+
+
+def run_as_module(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "mnistpipe.models", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[1],
+        check=False,
+    )
+
+
+def test_run_as_a_module():
+    done = run_as_module("--arch=strided400k", "--stem=3x3")
+    assert done.returncode == 0
+    assert done.stdout.startswith("strided400k\n")
+    assert "parameters 403,722; document 403,562  differs" in done.stdout
+    done = run_as_module("--arch=pool2m", "--stem=3x3")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("error: stem: expected")
