@@ -411,3 +411,11 @@ def test_run_as_a_module():
     done = run_as_module("--arch=pool2m", "--stem=3x3")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("error: stem: expected")
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_batchnorm_is_keras_default_where_documented(arch):
+    norms = [x for x in models.build(arch).layers if type(x).__name__ == NORM]
+    momentum = 0.9 if arch == "compact500k" else 0.99
+    assert {x.momentum for x in norms} <= {momentum}
+    assert len(norms) == [4, 6, 5, 0][ARCHS.index(arch)]
