@@ -32,7 +32,7 @@ from mnistpipe import (
     runfolder,
 )
 from mnistpipe.pipeline import layers
-from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.recipes import Recipe, RecipeError, RunOptions
 
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -65,6 +65,8 @@ def train(
     Raises:
       runfolder.RunFolderError: the folder is used or cannot be written.
       data.DataError: the data cannot be split as asked.
+      errors.UserError: the network does not suit the data, or an option the
+        length of an epoch.
     """
     started = time.perf_counter()
     folder = runfolder.of(options.run_dir, recipe.arch)
@@ -182,6 +184,7 @@ def make_feed(
         batch_size=recipe.batch_size,
         seed=options.seed,
     )
+    _check_execution(options.steps_per_execution, stream.steps_per_epoch)
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     path = options.input
     if path == "auto":
@@ -206,6 +209,16 @@ def make_feed(
         steps_per_execution=options.steps_per_execution,
     )
     return feed
+
+
+def _check_execution(steps: int, per_epoch: int) -> None:
+    """Otherwise Keras takes the rest from the next epoch, in silence."""
+    if per_epoch % steps:
+        good = [n for n in range(1, per_epoch + 1) if per_epoch % n == 0]
+        raise RecipeError(
+            f"steps_per_execution: expected a divisor of the {per_epoch} steps "
+            f"of an epoch ({', '.join(map(str, good))}), came {steps}"
+        )
 
 
 def _host_feed(

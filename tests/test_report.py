@@ -1,0 +1,97 @@
+"""The summary: no accuracy without its protocol and test set's size."""
+
+import pytest
+
+from mnistpipe import recipes, report
+
+METRICS = {
+    "arch": "strided400k",
+    "parameters": 403562,
+    "recipe": {"stem": "printed", "epochs": 100},
+    "protocol": "split",
+    "selected_on_test": False,
+    "validation_examples": 5000,
+    "train_examples": 55000,
+    "seed": 7,
+    "data": {"name": "mnist"},
+    "interrupted": False,
+    "test_accuracy": 0.9951,
+    "test_examples": 10000,
+    "test_correct": 9951,
+    "weights": "best.keras",
+    "best_epoch": 41,
+    "epochs_run": 100,
+    "duration_seconds": 3725.2,
+    "images_per_second": 1234.5,
+    "input": "host",
+    "versions": {
+        "mnistpipe": "0.1.0",
+        "tensorflow": "2.21.0",
+        "keras": "3.15.1",
+        "python": "3.11.7",
+    },
+    "hardware": {"cpu": "a processor", "cores": 2, "gpus": ["a GPU"]},
+    "run_dir": "runs/x",
+}
+
+
+def test_summary_says_what_was_measured_and_how():
+    text = report.summary(METRICS)
+    for words in (
+        "strided400k, stem printed, 403,562 parameters",
+        "99.51% of 10,000 images (49 wrong), weights of the best epoch, 42",
+        "split: 5,000 training images held out",
+        "test set read once, at the end",
+        "99.72% of the 10,000 MNIST test images",
+        "100 of 100 epochs of 55,000 images of mnist in 1 h 2 min",
+        "1,234 images/s",
+        "seed 7",
+        "TensorFlow 2.21.0",
+        "2 cores of a processor, a GPU",
+        "runs/x",
+    ):
+        assert words in text
+
+
+def test_protocol_stands_next_to_the_accuracy():
+    lines = report.summary(METRICS).splitlines()
+    place = next(
+        i for i, line in enumerate(lines) if line.startswith("test accuracy")
+    )
+    assert lines[place + 1].startswith("protocol")
+
+
+def test_selection_on_the_test_set_is_said():
+    chosen = {**METRICS, "protocol": "test", "selected_on_test": True}
+    assert "selected on the test set" in report.summary(chosen)
+    assert "selected on the test set" not in report.summary(METRICS)
+
+
+def test_no_validation_is_said():
+    chosen = {**METRICS, "protocol": "none", "validation_examples": 0}
+    assert "none: no images held out" in report.summary(chosen)
+
+
+def test_an_interrupted_run_shows_no_accuracy():
+    text = report.summary(
+        {**METRICS, "interrupted": True, "test_accuracy": None}
+    )
+    assert "not measured: the run was interrupted" in text
+    assert "99.51" not in text
+    assert "test set not read" in text
+
+
+def test_only_one_architecture_has_a_stem():
+    assert "stem" not in report.summary({**METRICS, "arch": "pool2m"})
+
+
+def test_each_recipe_has_its_documented_scores():
+    assert report.DOCUMENTED.keys() == recipes.RECIPES.keys()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(3.4, "in 3 s,"), (61, "in 1 min 1 s,"), (7200, "in 2 h 0 min,")],
+)
+def test_durations(seconds, words):
+    assert words in report.summary({**METRICS, "duration_seconds": seconds})
