@@ -1,5 +1,6 @@
 """What a person reads at the end of a run, from what metrics.json holds."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ def summary(metrics: Mapping[str, Any]) -> str:
         "made with": _made_with(metrics),
         "run folder": metrics["run_dir"],
     }
-    return "\n".join(f"{name:<15}{text}" for name, text in rows.items())
+    return "\n".join(_row(name, str(text)) for name, text in rows.items())
 
 
 def protocol(metrics: Mapping[str, Any]) -> str:
@@ -41,6 +42,17 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     if metrics["interrupted"]:
         read = "test set not read"
     return f"{name}: {held_out}; {read}"
+
+
+def _row(name: str, text: str) -> str:
+    return textwrap.fill(
+        text,
+        width=79,
+        initial_indent=f"{name:<15}",
+        subsequent_indent=" " * 15,
+        break_long_words=False,  # paths are to be copied
+        break_on_hyphens=False,
+    )
 
 
 def _network(metrics: Mapping[str, Any]) -> str:

@@ -77,16 +77,14 @@ def train(
     feed = make_feed(recipe, options, network, split, digits.classes)
     folder.create(flagfile)
     fitted = fit(recipe, options, network, feed, folder)
-    counted = runfolder.BEST if fitted.best_counts else runfolder.LAST
     scores = None
-    if not fitted.interrupted:
-        if fitted.best_counts:
-            # The file, not the memory: what is scored is what is kept.
-            network = models.load(folder.path / runfolder.BEST)
-        pictures = deterministic(recipe, digits.test.images)
-        scores = evaluation.evaluate(network, pictures, digits.test.labels)
+    try:
+        if not fitted.interrupted:
+            scores = score(recipe, digits.test, network, fitted, folder)
+    except KeyboardInterrupt:
+        fitted = dataclasses.replace(fitted, interrupted=True)
     metrics = {
-        **_outcome(scores, fitted, counted),
+        **_outcome(scores, fitted),
         **_origin(recipe, options, digits, split, network),
         "input": feed.path,
         "run_dir": str(folder.path),
@@ -357,6 +355,21 @@ def fit(
     )
 
 
+def score(
+    recipe: Recipe,
+    test: data.Examples,
+    network: keras.Model,
+    fitted: Fitted,
+    folder: runfolder.RunFolder,
+) -> evaluation.Scores:
+    """Scores the network that counts on the test images."""
+    if fitted.best_counts:
+        # The file, not the memory: what is scored is what is kept.
+        network = models.load(folder.path / runfolder.BEST)
+    pictures = deterministic(recipe, test.images)
+    return evaluation.evaluate(network, pictures, test.labels)
+
+
 def _figures(history: keras.callbacks.History) -> dict[str, list[float]]:
     """The history with the same names and types from Keras 2 and 3."""
     return {
@@ -372,7 +385,7 @@ def _images(stream: pipeline.Stream, steps: int) -> int:
 
 
 def _outcome(
-    scores: evaluation.Scores | None, fitted: Fitted, counted: str
+    scores: evaluation.Scores | None, fitted: Fitted
 ) -> dict[str, Any]:
     """What came out; the scores are null where the run was interrupted."""
     return {
@@ -382,7 +395,7 @@ def _outcome(
         "test_correct": scores and scores.correct,
         "per_class": scores
         and [dataclasses.asdict(one) for one in scores.per_class],
-        "weights": counted,
+        "weights": runfolder.BEST if fitted.best_counts else runfolder.LAST,
         "best_epoch": fitted.best_epoch,
         "epochs_run": len(fitted.history.get("loss", [])),
         "steps": fitted.steps,

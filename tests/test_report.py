@@ -4,6 +4,12 @@ import pytest
 
 from mnistpipe import recipes, report
 
+
+def summary(metrics):
+    """On one line, since the lines' ends are not the point."""
+    return " ".join(report.summary(metrics).split())
+
+
 METRICS = {
     "arch": "strided400k",
     "parameters": 403562,
@@ -36,7 +42,7 @@ METRICS = {
 
 
 def test_summary_says_what_was_measured_and_how():
-    text = report.summary(METRICS)
+    text = summary(METRICS)
     for words in (
         "strided400k, stem printed, 403,562 parameters",
         "99.51% of 10,000 images (49 wrong), weights of the best epoch, 42",
@@ -55,34 +61,32 @@ def test_summary_says_what_was_measured_and_how():
 
 def test_protocol_stands_next_to_the_accuracy():
     lines = report.summary(METRICS).splitlines()
-    place = next(
-        i for i, line in enumerate(lines) if line.startswith("test accuracy")
-    )
-    assert lines[place + 1].startswith("protocol")
+    names = [line[:15].strip() for line in lines]
+    names = [name for name in names if name]
+    assert names[names.index("test accuracy") + 1] == "protocol"
+    assert max(map(len, lines)) < 80
 
 
 def test_selection_on_the_test_set_is_said():
     chosen = {**METRICS, "protocol": "test", "selected_on_test": True}
-    assert "selected on the test set" in report.summary(chosen)
-    assert "selected on the test set" not in report.summary(METRICS)
+    assert "selected on the test set" in summary(chosen)
+    assert "selected on the test set" not in summary(METRICS)
 
 
 def test_no_validation_is_said():
     chosen = {**METRICS, "protocol": "none", "validation_examples": 0}
-    assert "none: no images held out" in report.summary(chosen)
+    assert "none: no images held out" in summary(chosen)
 
 
 def test_an_interrupted_run_shows_no_accuracy():
-    text = report.summary(
-        {**METRICS, "interrupted": True, "test_accuracy": None}
-    )
+    text = summary({**METRICS, "interrupted": True, "test_accuracy": None})
     assert "not measured: the run was interrupted" in text
     assert "99.51" not in text
     assert "test set not read" in text
 
 
 def test_only_one_architecture_has_a_stem():
-    assert "stem" not in report.summary({**METRICS, "arch": "pool2m"})
+    assert "stem" not in summary({**METRICS, "arch": "pool2m"})
 
 
 def test_each_recipe_has_its_documented_scores():
@@ -94,4 +98,4 @@ def test_each_recipe_has_its_documented_scores():
     [(3.4, "in 3 s,"), (61, "in 1 min 1 s,"), (7200, "in 2 h 0 min,")],
 )
 def test_durations(seconds, words):
-    assert words in report.summary({**METRICS, "duration_seconds": seconds})
+    assert words in summary({**METRICS, "duration_seconds": seconds})

@@ -472,6 +472,19 @@ def test_no_epochs_evaluate_the_untrained_network(tiny, tmp_path, digits):
     assert metrics["test_accuracy"] == pytest.approx(expected)
 
 
+def test_a_run_that_diverges_says_so(tiny, tmp_path, digits, monkeypatch):
+    """Without a figure to be best in, the last weights count."""
+    monkeypatch.setattr(
+        training, "one_hot", lambda *_: np.full((300, 10), np.nan)
+    )
+    metrics = run(tmp_path, digits, validation="none")
+    assert metrics["weights"] == "last.keras"
+    assert metrics["test_accuracy"] == 0
+    kept = json.loads((tmp_path / "metrics.json").read_text())
+    assert kept["test_loss"] is None
+    assert kept["history"]["loss"] == [None, None]
+
+
 def test_ctrl_c_leaves_a_valid_folder(tiny, tmp_path, digits, monkeypatch):
     """In the second epoch, after some steps."""
 
@@ -490,3 +503,17 @@ def test_ctrl_c_leaves_a_valid_folder(tiny, tmp_path, digits, monkeypatch):
     for name in ("best.keras", "last.keras"):
         assert models.load(tmp_path / name).count_params() == 7850
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_ctrl_c_while_testing_leaves_a_valid_folder(
+    tiny, tmp_path, digits, monkeypatch
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.evaluation, "evaluate", interrupt)
+    metrics = run(tmp_path, digits)
+    assert metrics["interrupted"]
+    assert metrics["epochs_run"] == 2
+    assert metrics["test_accuracy"] is None
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
