@@ -19,7 +19,10 @@ def summary(metrics: Mapping[str, Any]) -> str:
         "network": _network(metrics),
         "test accuracy": _accuracy(metrics),
         "protocol": protocol(metrics),
-        "documented": _documented(metrics),
+    }
+    if metrics["data"]["name"] == "mnist":  # nothing is documented of others
+        rows["documented"] = _documented(metrics)
+    rows |= {
         "training": _training(metrics),
         "made with": _made_with(metrics),
         "run folder": metrics["run_dir"],

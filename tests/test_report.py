@@ -73,6 +73,11 @@ def test_selection_on_the_test_set_is_said():
     assert "selected on the test set" not in summary(METRICS)
 
 
+def test_documented_scores_are_of_mnist_alone():
+    other = {**METRICS, "data": {"name": "fashion-mnist"}}
+    assert "documented" not in summary(other)
+
+
 def test_no_validation_is_said():
     chosen = {**METRICS, "protocol": "none", "validation_examples": 0}
     assert "none: no images held out" in summary(chosen)
