@@ -17,24 +17,47 @@ in ``mnistpipe.pipeline.layers``.
 
 from mnistpipe.pipeline.affine import RandomAffine
 from mnistpipe.pipeline.draws import Draws, example_keys
+from mnistpipe.pipeline.elastic import ElasticDistortion
+from mnistpipe.pipeline.erasing import RandomErasing
 from mnistpipe.pipeline.feeds import (
     augmented_dataset,
     device_dataset,
     host_dataset,
     with_keys,
 )
-from mnistpipe.pipeline.pixels import GaussianNoise, Rescale
+from mnistpipe.pipeline.normalize import (
+    FeaturewiseNormalize,
+    SamplewiseNormalize,
+    ZCAWhitening,
+)
+from mnistpipe.pipeline.pixels import (
+    Apply,
+    Brightness,
+    ChannelShift,
+    Contrast,
+    GaussianNoise,
+    Rescale,
+)
 from mnistpipe.pipeline.stream import Stream
 from mnistpipe.pipeline.transform import Compose, Transform
 
 __all__ = [
+    "Apply",
+    "Brightness",
+    "ChannelShift",
     "Compose",
+    "Contrast",
     "Draws",
+    "ElasticDistortion",
+    "FeaturewiseNormalize",
     "GaussianNoise",
     "RandomAffine",
+    "RandomErasing",
     "Rescale",
+    "SamplewiseNormalize",
     "Stream",
     "Transform",
+    "ZCAWhitening",
     "augmented_dataset",
     "device_dataset",
     "example_keys",
