@@ -81,7 +81,9 @@ class Transform:
 
 
 def _changed_fields(instance: Any) -> Iterator[str]:
-    for field in dataclasses.fields(instance):
+    # The inherited probability comes first, but reads best last.
+    fields = sorted(dataclasses.fields(instance), key=lambda f: f.kw_only)
+    for field in fields:
         value = getattr(instance, field.name)
         required = field.default is dataclasses.MISSING
         if required or not np.array_equal(value, field.default):
@@ -265,6 +267,7 @@ class Compose:
             mask = moved
         return mask
 
+    @tf.autograph.experimental.do_not_convert  # nothing here needs it
     def __call__(
         self,
         images: Any,
@@ -292,17 +295,43 @@ class Compose:
             the pictures ask for, or pictures of another rank.
         """
         images = tf.nest.map_structure(tf.convert_to_tensor, images)
-        first = tf.nest.flatten(images)[0]
-        single = first.shape.rank == 3
-        keys = self._check_keys(keys, single) if self.needs_keys else None
-        for image in tf.nest.flatten(images):
-            _check_picture(image, 3 if single else 4, keys)
-        if masks is None:
-            return self._program(images, keys, (), single)[0]
+        with_masks = masks is not None
+        masks = masks if with_masks else ()
         masks = tf.nest.map_structure(tf.convert_to_tensor, masks)
-        return self._program(images, keys, masks, single)
+        rank = tf.nest.flatten(images)[0].shape.rank
+        for image in tf.nest.flatten(images):
+            _check_rank("pictures", image, rank if rank in (3, 4) else 4)
+        for mask in tf.nest.flatten(masks):
+            _check_rank("masks", mask, rank - 1, rank)
+        if self.needs_keys:
+            keys = self._check_keys(keys, tf.nest.flatten(images)[0])
+        else:
+            keys = None
 
-    def _check_keys(self, keys: tf.Tensor | None, single: bool) -> tf.Tensor:
+        def with_channels(mask: tf.Tensor) -> tf.Tensor:
+            return mask if mask.shape.rank == rank else mask[..., None]
+
+        def as_given(moved: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+            return moved if mask.shape.rank == rank else moved[..., 0]
+
+        inputs = (
+            images,
+            tf.nest.map_structure(with_channels, masks),
+            () if keys is None else keys,
+        )
+        if rank == 3:
+            inputs = tf.nest.map_structure(lambda x: x[None], inputs)
+        result = self._program(*inputs)
+        if rank == 3:
+            result = tf.nest.map_structure(lambda x: x[0], result)
+        pictures, moved = result
+        if with_masks:
+            return pictures, tf.nest.map_structure(as_given, moved, masks)
+        return pictures
+
+    def _check_keys(
+        self, keys: tf.Tensor | None, image: tf.Tensor
+    ) -> tf.Tensor:
         if keys is None:
             names = [
                 type(step).__name__
@@ -315,16 +344,13 @@ class Compose:
                 "index), or let host_dataset or augmented_dataset do so."
             )
         keys = tf.convert_to_tensor(keys)
-        rank = 1 if single else 2
-        if (
-            keys.dtype != tf.uint32
-            or keys.shape.rank != rank
-            or keys.shape[-1] != 2
+        expected = (*image.shape[:-3], 2)
+        if keys.dtype != tf.uint32 or not keys.shape.is_compatible_with(
+            expected
         ):
             raise ValueError(
-                f"Expected keys of dtype uint32 and shape "
-                f"{'[2]' if single else '[batch, 2]'}. Received: "
-                f"{keys.dtype.name} {keys.shape}"
+                f"Expected keys of dtype uint32 and shape {expected}, one per "
+                f"picture. Received: {keys.dtype.name} {keys.shape}"
             )
         return keys
 
@@ -337,16 +363,10 @@ class Compose:
             reduce_retracing=True,
         )
 
-    def _run(
-        self, images: Any, keys: tf.Tensor | None, masks: Any, single: bool
-    ) -> tuple[Any, Any]:
-        if single:
-            expand = functools.partial(tf.expand_dims, axis=0)
-            images, masks = tf.nest.map_structure(expand, (images, masks))
-            keys = None if keys is None else expand(keys)
+    def _run(self, images: Any, masks: Any, keys: Any) -> tuple[Any, Any]:
         # XLA folds a batch axis of length 1 away and then rounds otherwise:
         # a lone picture is computed beside a copy of itself.
-        lone = keys is not None and keys.shape[0] in (1, None)
+        lone = self.needs_keys and keys.shape[0] in (1, None)
         if lone:
             images, masks, keys = tf.nest.map_structure(
                 _with_copy_of_first, (images, masks, keys)
@@ -356,11 +376,8 @@ class Compose:
             return self.apply(image, self.draw(keys, warp.sizes(image)))
 
         def mask(values: tf.Tensor) -> tf.Tensor:
-            flat = values.shape.rank == 3
-            values = values[..., None] if flat else values
             drawn = self.draw(keys, warp.sizes(values))
-            moved = self.apply_to_mask(values, drawn)
-            return moved[..., 0] if flat else moved
+            return self.apply_to_mask(values, drawn)
 
         # Drawn anew for each tensor of the structure, from the same keys:
         # the same numbers, in the units of that tensor's own size.
@@ -370,9 +387,6 @@ class Compose:
         )
         if lone:
             result = tf.nest.map_structure(lambda batch: batch[:-1], result)
-        if single:
-            squeeze = functools.partial(tf.squeeze, axis=0)
-            result = tf.nest.map_structure(squeeze, result)
         return result
 
 
@@ -380,20 +394,13 @@ def _with_copy_of_first(batch: tf.Tensor) -> tf.Tensor:
     return tf.concat([batch, batch[:1]], axis=0)
 
 
-def _check_picture(image: tf.Tensor, rank: int, keys: tf.Tensor | None) -> None:
-    shape = image.shape
-    if shape.rank != rank or (rank == 3 and shape.rank is None):
+def _check_rank(name: str, tensor: tf.Tensor, *ranks: int) -> None:
+    if tensor.shape.rank not in ranks:
         raise ValueError(
-            "Expected pictures of shape [batch, height, width, channels] or "
-            f"[height, width, channels]. Received: {shape}"
+            f"Expected {name} of shape [batch, height, width, channels], or "
+            "one without the batch; masks may lack the channels. Received: "
+            f"{tensor.shape}"
         )
-    if rank == 4 and keys is not None:
-        count, keyed = shape[0], keys.shape[0]
-        if None not in (count, keyed) and count != keyed:
-            raise ValueError(
-                f"Expected as many keys as pictures ({count}). "
-                f"Received: {keyed}"
-            )
 
 
 def _to_dtype(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

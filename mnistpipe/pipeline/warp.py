@@ -91,7 +91,8 @@ def _fold(coordinate: tf.Tensor, size: Size, fill_mode: str) -> tf.Tensor:
         from_edge = _modulo(coordinate + 0.5, period)
         return tf.minimum(from_edge, period - from_edge) - 0.5
     if fill_mode == "wrap":  # period n - 1: SciPy's first and last coincide
-        return _modulo(coordinate, tf.maximum(last, 1.0))
+        wrapped = _modulo(coordinate, tf.maximum(last, 1.0))
+        return tf.where(_inside(coordinate, size), coordinate, wrapped)
     return coordinate  # constant: what lies outside is replaced afterwards
 
 

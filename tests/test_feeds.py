@@ -1,0 +1,201 @@
+"""tf.data around the stream: the same pictures by every road."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from mnistpipe import pipeline
+
+AUGMENT = pipeline.Compose(
+    [
+        pipeline.RandomAffine(rotation=20, width_shift=0.1),
+        pipeline.Rescale(1 / 255),
+        pipeline.GaussianNoise(0.05),
+    ]
+)
+COUNT = 50
+
+
+@pytest.fixture
+def examples(rng):
+    images = rng.integers(0, 256, (COUNT, 10, 9, 1)).astype(np.uint8)
+    return images, np.arange(COUNT)
+
+
+def collect(dataset):
+    batches = list(dataset.as_numpy_iterator())
+    return [np.concatenate(column) for column in zip(*batches, strict=True)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 25, 64])
+def test_host_batches_are_keyed_by_example(examples, batch_size):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, batch_size, seed=2)
+    steps = stream.steps_per_epoch
+    dataset = pipeline.host_dataset(
+        images, labels, stream, AUGMENT, start=steps, stop=2 * steps
+    )
+    pictures, seen = collect(dataset)
+    assert sorted(seen) == list(range(COUNT))
+    keys = pipeline.example_keys(2, 1, seen)  # the second epoch's
+    np.testing.assert_array_equal(pictures, AUGMENT(images[seen], keys))
+
+
+def test_resuming_at_any_step_gives_the_rest(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+    stop = 3 * stream.steps_per_epoch
+
+    def batches(start):
+        dataset = pipeline.host_dataset(
+            images, labels, stream, AUGMENT, start=start, stop=stop
+        )
+        return list(dataset.as_numpy_iterator())
+
+    whole = batches(0)
+    assert len(whole) == stop
+    for start in range(1, stop + 1):
+        rest = batches(start)
+        assert len(rest) == stop - start
+        for one, other in zip(rest, whole[start:], strict=True):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_shards_share_out_the_batches(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+
+    def batches(shard):
+        dataset = pipeline.host_dataset(
+            images, labels, stream, AUGMENT, stop=20, shard=shard
+        )
+        return list(dataset.as_numpy_iterator())
+
+    whole = batches((0, 1))
+    for place in range(3):
+        for one, other in zip(
+            batches((place, 3)), whole[place::3], strict=True
+        ):
+            np.testing.assert_array_equal(one[0], other[0])
+            np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_threads_change_nothing(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 7, seed=2)
+    results = []
+    for threads in (1, 4):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        dataset = pipeline.host_dataset(images, labels, stream, AUGMENT)
+        results.append(collect(dataset.with_options(options)))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+
+
+def test_device_batches_name_the_same_examples(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+    host = pipeline.host_dataset(images, labels, stream, AUGMENT)
+    device = pipeline.device_dataset(labels, stream)
+    for (pictures, seen), ((index, key), targets) in zip(
+        host, device, strict=True
+    ):
+        np.testing.assert_array_equal(seen, targets)
+        np.testing.assert_array_equal(index, targets)
+        np.testing.assert_array_equal(
+            AUGMENT(tf.gather(images, index), key), pictures
+        )
+
+
+def test_targets_may_be_a_structure(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 8)
+    targets = {"label": labels, "weight": labels / 2}
+    dataset = pipeline.host_dataset(images, targets, stream, AUGMENT)
+    for _, batch in dataset:
+        np.testing.assert_array_equal(batch["label"] / 2, batch["weight"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"start": -1}, "start=-1"),
+        ({"start": 5, "stop": 4}, "start=5, stop=4"),
+        ({"shard": (2, 2)}, r"\(i, n\) with 0 <= i < n. Received: \(2, 2\)"),
+    ],
+)
+def test_bad_steps(examples, arguments, message):
+    stream = pipeline.Stream(COUNT, 8)
+    with pytest.raises(ValueError, match=message):
+        pipeline.host_dataset(*examples, stream, AUGMENT, **arguments)
+
+
+def test_too_few_examples(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT + 1, 8)
+    with pytest.raises(ValueError, match=r"51 examples. Received: .* 50"):
+        pipeline.host_dataset(images, labels, stream, AUGMENT)
+
+
+def as_dataset(examples):
+    return tf.data.Dataset.from_tensor_slices(examples)
+
+
+def test_with_keys_advances_every_pass(examples):
+    def passes():
+        keyed = pipeline.with_keys(as_dataset(examples), seed=3)
+        return [np.stack([key.numpy() for key, _ in keyed]) for _ in range(3)]
+
+    first, second = passes(), passes()
+    for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, other)
+    everything = np.concatenate(first)
+    assert len(np.unique(everything, axis=0)) == 3 * COUNT
+    (_, (image, label)) = next(
+        iter(pipeline.with_keys(as_dataset(examples), 3))
+    )
+    assert image.shape == (10, 9, 1)
+    assert label == 0
+
+
+def test_augmented_dataset_is_the_same_in_any_batch_and_order(examples):
+    def by_label(**arguments):
+        dataset = pipeline.augmented_dataset(
+            as_dataset(examples), AUGMENT, seed=3, **arguments
+        )
+        pictures, labels = collect(dataset)
+        return labels, pictures[np.argsort(labels)]
+
+    order, expected = by_label(batch_size=COUNT)
+    assert order.tolist() == list(range(COUNT))
+    shuffled, pictures = by_label(batch_size=7, shuffle_buffer=COUNT)
+    assert shuffled.tolist() != order.tolist()
+    np.testing.assert_array_equal(pictures, expected)
+
+
+def test_augmented_dataset_shows_new_pictures_every_pass(examples):
+    images, _ = examples
+    dataset = pipeline.augmented_dataset(
+        tf.data.Dataset.from_tensor_slices(images), AUGMENT, batch_size=16
+    )
+    one, other = (
+        np.concatenate([batch.numpy() for batch in dataset]) for _ in "ab"
+    )
+    assert one.shape == images.shape
+    assert np.all(np.any(one != other, axis=(1, 2, 3)))
+
+
+def test_augmented_dataset_moves_masks(examples):
+    images, labels = examples
+    dataset = pipeline.augmented_dataset(
+        as_dataset((images, images, labels)),
+        pipeline.Compose([pipeline.RandomAffine(horizontal_flip=True)]),
+        batch_size=COUNT,
+        masks=True,
+    )
+    pictures, masks, seen = next(iter(dataset))
+    assert masks.dtype == tf.uint8
+    np.testing.assert_array_equal(pictures, masks)
+    assert np.any(masks.numpy() != images)
+    np.testing.assert_array_equal(seen, labels)
