@@ -1,12 +1,143 @@
-"""The pipeline as Keras layers."""
+"""The pipeline as Keras layers: in a model, or in front of one.
+
+Import this module before loading a model that holds an ``Augment``.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline.transform import Compose
+from mnistpipe.pipeline import draws, saving
+from mnistpipe.pipeline.transform import Compose, Transform
+
+# Each replica of a distributed model makes the same step, and any one's
+# count is everybody's. Keras 2 wants TensorFlow's enumeration.
+_FIRST_REPLICA = (
+    "only_first_replica"
+    if hasattr(keras, "Variable")
+    else tf.VariableAggregation.ONLY_FIRST_REPLICA
+)
+
+
+@keras.saving.register_keras_serializable(package="mnistpipe")
+class Augment(keras.layers.Layer):
+    """A pipeline as a layer of a model; pictures are new at every step.
+
+        model = keras.Sequential([
+            keras.Input((28, 28, 1), dtype="uint8"),
+            Augment([RandomAffine(rotation=10), Rescale(1 / 255)], seed=1),
+            ...
+        ])
+
+    When training, every call counts as a step, and the pictures' keys are
+    ``example_keys(seed, step, place in the batch)``. The count is a weight,
+    saved and loaded with the others. Otherwise only the transforms that
+    draw nothing are applied, such as Rescale. Everything compiles with XLA,
+    so the model may keep ``jit_compile``.
+
+    Give every layer of a model a seed of its own: two with the same one
+    draw alike.
+
+    Args:
+      augment: a Compose, a transform, or several in order.
+      seed: in [0, 2**63).
+      **kwargs: Keras' own (name, ...).
+    """
+
+    def __init__(
+        self,
+        augment: Compose | Transform | Sequence[Transform],
+        *,
+        seed: int,
+        **kwargs: Any,
+    ) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "Expected Keras to run on TensorFlow, which the pipeline is "
+                f"made of. Received: {keras.backend.backend()}"
+            )
+        # Pictures keep their precision under a mixed precision policy.
+        super().__init__(autocast=False, **kwargs)
+        if isinstance(augment, Transform):
+            augment = [augment]
+        if not isinstance(augment, Compose):
+            augment = Compose(augment)
+        self._augment = augment
+        self._evaluate = augment.deterministic()
+        self._seed = draws.check_seed(seed)
+        self._step = self.add_weight(
+            name="step",
+            shape=(),
+            dtype="int64",
+            initializer="zeros",
+            trainable=False,
+            aggregation=_FIRST_REPLICA,
+        )
+
+    def call(
+        self,
+        images: tf.Tensor,
+        keys: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> tf.Tensor:
+        """Augments a batch.
+
+        Args:
+          images: [B, H, W, C], uint8 or float.
+          keys: uint32[B, 2], to draw by these and count no step.
+          training: whether to draw at all.
+
+        Returns:
+          [B, H, W, C] of the pipeline's dtype, float32 if not told.
+        """
+        if not training:
+            return self._evaluate(images)
+        if keys is None and self._augment.needs_keys:
+            keys = self._next_keys(tf.shape(images, tf.int64)[0])
+        return self._augment(images, keys)
+
+    def _next_keys(self, batch_size: tf.Tensor) -> tf.Tensor:
+        step = tf.identity(tf.convert_to_tensor(self._step))
+        self._step.assign_add(1)
+        # A replica's places in the batch follow on from the one's before.
+        replica = tf.distribute.get_replica_context()
+        number = replica.replica_id_in_sync_group if replica else 0
+        place = tf.cast(number, tf.int64) * 2**32 + tf.range(batch_size)
+        return draws.example_keys(self._seed, step, place)
+
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...], *args: Any
+    ) -> tuple[int | None, ...]:
+        """The pictures' own."""
+        del args
+        return tuple(input_shape)
+
+    def compute_output_spec(
+        self,
+        images: keras.KerasTensor,
+        keys: keras.KerasTensor | None = None,
+        training: bool | None = None,
+    ) -> keras.KerasTensor:
+        """Keras 3 takes the dtype from here: not that of uint8 pictures."""
+        return keras.KerasTensor(images.shape, dtype=self._augment.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The pipeline and the seed, beside Keras' own."""
+        config = super().get_config()
+        config["augment"] = saving.to_config(self._augment)
+        config["seed"] = self._seed
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Augment:
+        """The layer that ``get_config`` described."""
+        augment = saving.from_config(config["augment"])
+        return super().from_config({**config, "augment": augment})
 
 
 class Resident(keras.layers.Layer):

@@ -1,0 +1,146 @@
+"""Pipelines as plain dicts, which JSON holds, and back.
+
+A transform is {"class": its name, "fields": {...}}. Classes and functions
+of your own are found by the name under which they are registered with
+``keras.saving.register_keras_serializable``: a file names code, it never
+holds any.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+
+from mnistpipe.pipeline.affine import RandomAffine
+from mnistpipe.pipeline.elastic import ElasticDistortion
+from mnistpipe.pipeline.erasing import RandomErasing
+from mnistpipe.pipeline.normalize import (
+    FeaturewiseNormalize,
+    SamplewiseNormalize,
+    ZCAWhitening,
+)
+from mnistpipe.pipeline.pixels import (
+    Apply,
+    Brightness,
+    ChannelShift,
+    Contrast,
+    GaussianNoise,
+    Rescale,
+)
+from mnistpipe.pipeline.transform import Compose, Transform
+
+TRANSFORMS = {
+    transform.__name__: transform
+    for transform in (
+        Apply,
+        Brightness,
+        ChannelShift,
+        Contrast,
+        ElasticDistortion,
+        FeaturewiseNormalize,
+        GaussianNoise,
+        RandomAffine,
+        RandomErasing,
+        Rescale,
+        SamplewiseNormalize,
+        ZCAWhitening,
+    )
+}
+
+
+def to_config(augment: Compose) -> dict[str, Any]:
+    """The pipeline as dicts, lists, strings and numbers."""
+    return {
+        "transforms": [
+            {
+                "class": _name(type(transform)),
+                "fields": {
+                    field.name: _encode(getattr(transform, field.name))
+                    for field in dataclasses.fields(transform)
+                },
+            }
+            for transform in augment.transforms
+        ],
+        "dtype": augment.dtype,
+    }
+
+
+def from_config(config: dict[str, Any]) -> Compose:
+    """The pipeline that ``to_config`` was given.
+
+    Raises:
+      ValueError: for a class or function that is not registered.
+    """
+    transforms = []
+    for entry in config["transforms"]:
+        fields = {
+            name: _decode(value) for name, value in entry["fields"].items()
+        }
+        transforms.append(_transform_class(entry["class"])(**fields))
+    return Compose(transforms, config["dtype"])
+
+
+def _name(thing: Any) -> str:
+    if TRANSFORMS.get(thing.__name__) is thing:
+        return thing.__name__
+    name = keras.saving.get_registered_name(thing)
+    if keras.saving.get_registered_object(name) is not thing:
+        raise ValueError(
+            f"Expected {thing.__qualname__} to be registered with "
+            "keras.saving.register_keras_serializable, so that it can be "
+            "saved by name. Received: one that is not"
+        )
+    return name
+
+
+def _transform_class(name: str) -> type[Transform]:
+    found = TRANSFORMS.get(name) or keras.saving.get_registered_object(name)
+    if not (isinstance(found, type) and issubclass(found, Transform)):
+        raise ValueError(
+            f"Expected one of {', '.join(TRANSFORMS)}, or a Transform "
+            "registered with keras.saving.register_keras_serializable. "
+            f"Received: {name!r}"
+        )
+    return found
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        data = base64.b64encode(np.ascontiguousarray(value).data).decode()
+        return {
+            "array": data,
+            "dtype": value.dtype.str,
+            "shape": list(value.shape),
+        }
+    if isinstance(value, (tuple, list)):
+        return [_encode(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if callable(value):
+        return {"function": _name(value)}
+    return value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item) for item in value)
+    if isinstance(value, dict) and "array" in value:
+        data = np.frombuffer(base64.b64decode(value["array"]), value["dtype"])
+        return data.reshape(value["shape"])
+    if isinstance(value, dict):
+        return _function(value["function"])
+    return value
+
+
+def _function(name: str) -> Any:
+    found = keras.saving.get_registered_object(name)
+    if not callable(found):
+        raise ValueError(
+            "Expected a function registered with "
+            f"keras.saving.register_keras_serializable. Received: {name!r}"
+        )
+    return found
