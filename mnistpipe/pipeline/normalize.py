@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnistpipe.pipeline import exact
+from mnistpipe.pipeline.pixels import check_bool
 from mnistpipe.pipeline.transform import Drawn, Transform
 
 # Keras' guard against a picture of one value only.
@@ -38,6 +39,12 @@ class SamplewiseNormalize(Transform):
 
     center: bool = True
     std: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks the fields."""
+        super().__post_init__()
+        check_bool(self, "center")
+        check_bool(self, "std")
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Normalises [B, H, W, C]."""

@@ -36,6 +36,16 @@ def check_value_range(transform: Transform) -> None:
         )
 
 
+def check_bool(transform: Transform, name: str) -> None:
+    """Raises ValueError unless a field is True or False."""
+    value = getattr(transform, name)
+    if not isinstance(value, bool):
+        raise ValueError(
+            f"Expected {type(transform).__name__}.{name} to be True or "
+            f"False. Received: {value!r}"
+        )
+
+
 def _between(
     uniform: tf.Tensor, interval: Interval, around: float = 0.0
 ) -> tf.Tensor:
@@ -91,6 +101,7 @@ class ChannelShift(Transform):
         """Checks the fields."""
         super().__post_init__()
         check_interval(self, "shift", -np.inf, np.inf)
+        check_bool(self, "per_channel")
 
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws "shift", float32[B, C or 1]."""
@@ -237,8 +248,10 @@ class Apply(Transform):
 
     It is compiled with the rest: it must be made of TensorFlow operations
     that XLA knows. NumPy, even through tf.numpy_function, is not; such a
-    function belongs in a map of its own before or after the pipeline. It
-    draws nothing by itself; a random one is a subclass of Transform.
+    function belongs in a map of its own before or after the pipeline. What
+    it does must not depend on the batch, or the pictures will. It draws
+    nothing, so it applies in evaluation too; a random one is a subclass of
+    Transform.
 
     Attributes:
       function: float32 [B, H, W, C] → the same rank, any float dtype.
