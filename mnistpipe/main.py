@@ -13,7 +13,6 @@ import sys
 from typing import NoReturn
 
 from mnistpipe import data, flagdefs, runfolder
-from mnistpipe.errors import UserError
 from mnistpipe.recipes import Recipe, RunOptions
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
@@ -27,8 +26,6 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _train(recipe, options)
-    except data.DataError as error:
-        raise UserError(str(error)) from error
     except KeyboardInterrupt:
         print("\nInterrupted; there is no finished run.", file=sys.stderr)
         return INTERRUPTED

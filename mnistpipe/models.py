@@ -45,7 +45,7 @@ def strided400k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
         x = layers.Conv2D(
             filters, 3, use_bias=False, activation=fused, name=f"conv{n}"
         )(x)
-        return layers.BatchNormalization(name=f"norm{n}")(x)
+        return _norm(x, recipe, n)
 
     def conv5(x: keras.KerasTensor, filters: int, n: int) -> keras.KerasTensor:
         return layers.Conv2D(
@@ -66,7 +66,7 @@ def strided400k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
             activation=fused,
             name="conv1",
         )(x)
-        x = layers.BatchNormalization(name="norm1")(x)
+        x = _norm(x, recipe, 1)
     else:
         x = conv3(x, 32, 1)
     x = conv3(x, 32, 2)
@@ -90,11 +90,11 @@ def pool2m(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 
     def conv(x: keras.KerasTensor, filters: int, n: int) -> keras.KerasTensor:
         x = layers.Conv2D(filters, 3, padding="same", name=f"conv{n}")(x)
-        return _norm(x, recipe.activation, n)
+        return _norm_and_activation(x, recipe, n)
 
     def dense(x: keras.KerasTensor, units: int, n: int) -> keras.KerasTensor:
         x = layers.Dense(units, name=f"dense{n - 4}")(x)
-        return _norm(x, recipe.activation, n)
+        return _norm_and_activation(x, recipe, n)
 
     x = conv(x, 32, 1)
     x = conv(x, 32, 2)
@@ -127,9 +127,7 @@ def compact500k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
         x = layers.Conv2D(
             filters, size, padding="same", use_bias=False, name=f"conv{n}"
         )(x)
-        # Keras' 0.99 is slow for an epoch of 215 steps: the variance that it
-        # starts from still weighs a tenth after the first.
-        return _norm(x, recipe.activation, n, momentum=0.9)
+        return _norm_and_activation(x, recipe, n)
 
     x = conv(x, 32, 5, 1)
     x = layers.MaxPooling2D(name="pool1")(x)
@@ -164,10 +162,17 @@ def wide900k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return _dropout(x, recipe.output_dropout, "dropout3")
 
 
-def _norm(
-    x: keras.KerasTensor, activation: str, n: int, momentum: float = 0.99
+def _norm(x: keras.KerasTensor, recipe: Recipe, n: int) -> keras.KerasTensor:
+    return layers.BatchNormalization(
+        momentum=recipe.batchnorm_momentum, name=f"norm{n}"
+    )(x)
+
+
+def _norm_and_activation(
+    x: keras.KerasTensor, recipe: Recipe, n: int
 ) -> keras.KerasTensor:
-    x = layers.BatchNormalization(momentum=momentum, name=f"norm{n}")(x)
+    x = _norm(x, recipe, n)
+    activation = recipe.activation
     return layers.Activation(activation, name=f"{activation}{n}")(x)
 
 
@@ -196,6 +201,7 @@ def build(
     activation: str = "relu",
     dropout: float | None = None,
     output_dropout: float | None = None,
+    batchnorm_momentum: float | None = None,
 ) -> keras.Model:
     """Builds a network, with new weights.
 
@@ -207,12 +213,17 @@ def build(
       activation: 'relu' or 'gelu', after every layer but the last.
       dropout: share dropped inside the network; None is as documented.
       output_dropout: share dropped before the output layer, likewise.
+      batchnorm_momentum: of the moving averages, likewise.
 
     Raises:
       RecipeError: there is no such architecture, or a value is out of range.
       ModelError: the pictures are too small for it, or have no such shape.
     """
-    rates = {"dropout": dropout, "output_dropout": output_dropout}
+    rates = {
+        "dropout": dropout,
+        "output_dropout": output_dropout,
+        "batchnorm_momentum": batchnorm_momentum,
+    }
     recipe = recipes.recipe_for(arch).replace(
         stem=stem,
         activation=activation,

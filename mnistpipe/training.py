@@ -142,6 +142,7 @@ def build(recipe: Recipe, digits: data.Digits) -> keras.Model:
         activation=recipe.activation,
         dropout=recipe.dropout,
         output_dropout=recipe.output_dropout,
+        batchnorm_momentum=recipe.batchnorm_momentum,
     )
 
 

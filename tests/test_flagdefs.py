@@ -61,6 +61,7 @@ CHANGED = {
     "activation": "gelu",
     "dropout": 0.3,
     "output_dropout": 0.15,
+    "batchnorm_momentum": 0.99,
     "rotation": 17.5,
     "width_shift": 0.05,
     "height_shift": 0.15,

@@ -414,8 +414,9 @@ def test_run_as_a_module():
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_batchnorm_is_keras_default_where_documented(arch):
-    norms = [x for x in models.build(arch).layers if type(x).__name__ == NORM]
-    momentum = 0.9 if arch == "compact500k" else 0.99
-    assert {x.momentum for x in norms} <= {momentum}
-    assert len(norms) == [4, 6, 5, 0][ARCHS.index(arch)]
+def test_batchnorm_momentum(arch):
+    for momentum, expected in [(None, 0.9), (0.99, 0.99)]:
+        model = models.build(arch, batchnorm_momentum=momentum)
+        norms = [x for x in model.layers if type(x).__name__ == NORM]
+        assert {x.momentum for x in norms} <= {expected}
+        assert len(norms) == [4, 6, 5, 0][ARCHS.index(arch)]

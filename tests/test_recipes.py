@@ -42,14 +42,16 @@ DOCUMENTED = {
 # Those that only some architectures read.
 DOCUMENTED_OF_ONE = {
     "strided400k": {
+        "batchnorm_momentum": 0.9,
         "plateau_monitor": "val_loss",
         "plateau_patience": 20,
         "plateau_factor": 0.2,
         "plateau_min_lr": 0,
         "checkpoint_monitor": "val_accuracy",
     },
-    "pool2m": {"decay_factor": 0.9},
+    "pool2m": {"batchnorm_momentum": 0.9, "decay_factor": 0.9},
     "compact500k": {
+        "batchnorm_momentum": 0.9,
         "decay_factor": 0.9048374180359595,
         "hold_epochs": 10,
         "checkpoint_monitor": "val_accuracy",
@@ -151,10 +153,11 @@ BAD = [
     ("activation", ["selu", "", 1]),
     ("dropout", [-0.1, 1, 1.5, *NOT_NUMBERS]),
     ("output_dropout", [-1e-9, 1, *NOT_NUMBERS]),
+    ("batchnorm_momentum", [-0.1, 1, *NOT_NUMBERS]),
     ("rotation", [-1, 180.5, 10**400, *NOT_NUMBERS]),
     ("width_shift", [-0.1, 1, 28, *NOT_NUMBERS]),
     ("height_shift", [-0.1, 1, 28, *NOT_NUMBERS]),
-    ("shear", [-0.2, 90, *NOT_NUMBERS]),
+    ("shear", [-0.2, 89.1, *NOT_NUMBERS]),
     ("zoom", [-0.1, 1, *NOT_NUMBERS]),
     ("horizontal_flip", [0, 1, "yes", None]),
     ("vertical_flip", [0, 1, "true", None]),

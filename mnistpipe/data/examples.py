@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnistpipe.errors import UserError
+
 # What the four arrays of a set may take together, as stored. EMNIST, the
 # largest of MNIST's family, has 0.6 GiB. A file that announces more is
 # refused before any of it is decompressed.
@@ -37,7 +39,7 @@ MAX_CHANNELS = 16
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that cannot be used; its text is one line for the user."""
 
 
