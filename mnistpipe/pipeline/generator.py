@@ -467,15 +467,13 @@ class ImageDataGenerator:
                 "Expected a floating dtype where pictures are rescaled or "
                 f"normalised. Received: {dtype!r}"
             )
-        with tf.init_scope(), tf.device("CPU:0"):
-            statistics = [
-                None if part is None else tf.constant(part, tf.float32)
-                for part in statistics
-            ]
-        standardisation = legacy.Standardisation(
-            rescale, bool(center), bool(std), *statistics
+        standardise = legacy.standardisation(
+            rescale=rescale,
+            center=bool(center),
+            std=bool(std),
+            statistics=statistics,
         )
-        return legacy.Picturing(augmentation, function, standardisation, dtype)
+        return legacy.Picturing(augmentation, function, standardise, dtype)
 
     def _augmentation(self) -> legacy.LegacyAugmentation:
         brightness = self.brightness_range
@@ -661,9 +659,7 @@ class ImageDataGenerator:
         self, x: np.ndarray, rounds: int, seed: int | None
     ) -> np.ndarray:
         seed = fresh_seed() if seed is None else draws.check_seed(seed)
-        plain = legacy.Picturing(
-            self._augmentation(), None, legacy.Standardisation(), self.dtype
-        )
+        plain = legacy.Picturing(self._augmentation(), None, (), self.dtype)
         size = min(_FIT_BATCH, len(x))
         result = np.empty((rounds, *x.shape), x.dtype)
         for round_ in range(rounds):

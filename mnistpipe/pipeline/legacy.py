@@ -1,7 +1,7 @@
 """What ImageDataGenerator does to a picture, for whole batches at a time.
 
-``LegacyAugmentation`` draws and applies the random part, ``Standardisation``
-the rest, in the order, the units and with the quirks of Keras' class; a
+``LegacyAugmentation`` draws and applies the random part, ``standardisation``
+is the rest, in the order, the units and with the quirks of Keras' class; a
 ``Picturing`` runs them, with the user's own function between the two.
 Pictures are [B, H, W, C], or [B, C, H, W] where ``channels_first`` is set,
 uint8 or float, in any range of values.
@@ -21,6 +21,8 @@ import tensorflow as tf
 
 from mnistpipe.pipeline import draws, warp
 from mnistpipe.pipeline.affine import affine_matrix
+from mnistpipe.pipeline.normalize import SamplewiseNormalize, ZCAWhitening
+from mnistpipe.pipeline.pixels import Rescale
 from mnistpipe.pipeline.transform import Compose, Drawn, Shape, Transform
 
 # The names that ImageDataGenerator.get_random_transform gives to what it
@@ -333,48 +335,65 @@ def _brighten(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     return tf.where(leaves, bright / 255 * (high - low) + low, bright)
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Standardisation(Transform):
-    """The part of ImageDataGenerator that draws nothing, in its order.
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class Statistics(Transform):
+    """Subtracts a mean and divides by a deviation + 1e-6.
+
+    Unlike FeaturewiseNormalize it takes arrays of any shape, which scripts
+    write into a generator's ``mean`` and ``std``.
 
     Attributes:
-      rescale: factor, or None.
-      samplewise_center: subtract each picture's mean, over all of it.
-      samplewise_std: divide by each picture's standard deviation.
-      mean: to be subtracted, or None; broadcasts over a picture.
-      std: to divide by, or None; broadcasts over a picture.
-      whitening: float32[P, P] with P = H·W·C, or None.
+      mean: float32 that broadcasts over a picture, or None.
+      std: float32 that broadcasts over a picture, or None.
     """
 
     random: ClassVar[bool] = False
 
-    rescale: float | None = None
-    samplewise_center: bool = False
-    samplewise_std: bool = False
     mean: tf.Tensor | None = None
     std: tf.Tensor | None = None
-    whitening: tf.Tensor | None = None
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """[B, ...] → float32[B, ...]."""
         del drawn
         images = tf.cast(images, tf.float32)
-        if self.rescale:
-            images = images * np.float32(self.rescale)
-        whole = tuple(range(1, images.shape.rank))
-        if self.samplewise_center:
-            images -= tf.reduce_mean(images, whole, keepdims=True)
-        if self.samplewise_std:
-            deviation = tf.math.reduce_std(images, whole, keepdims=True)
-            images /= deviation + EPSILON
         if self.mean is not None:
             images -= self.mean
         if self.std is not None:
             images /= self.std + EPSILON
-        if self.whitening is not None:
-            flat = tf.reshape(images, [-1, self.whitening.shape[0]])
-            images = tf.reshape(flat @ self.whitening, tf.shape(images))
         return images
+
+
+def standardisation(
+    *,
+    rescale: float | None,
+    center: bool,
+    std: bool,
+    statistics: tuple[np.ndarray | None, ...],
+) -> tuple[Transform, ...]:
+    """The part of ImageDataGenerator that draws nothing, in its order.
+
+    Args:
+      rescale: factor, or None.
+      center: subtract each picture's mean.
+      std: divide by each picture's deviation.
+      statistics: of the data set: mean, deviation and whitening matrix,
+        each an array or None.
+    """
+    with tf.init_scope(), tf.device("CPU:0"):
+        mean, deviation = (
+            None if array is None else tf.constant(array, tf.float32)
+            for array in statistics[:2]
+        )
+    steps = []
+    if rescale:
+        steps.append(Rescale(rescale))
+    if center or std:
+        steps.append(SamplewiseNormalize(center=center, std=std))
+    if mean is not None or deviation is not None:
+        steps.append(Statistics(mean, deviation))
+    if statistics[2] is not None:
+        steps.append(ZCAWhitening(statistics[2], mean=(0.0,)))
+    return tuple(steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -384,21 +403,20 @@ class Picturing:
     Attributes:
       augmentation: the random part.
       function: the user's preprocessing_function, of one NumPy picture.
-      standardisation: the rest.
+      standardise: the rest.
       dtype: of the result, and of what ``function`` is given.
     """
 
     augmentation: LegacyAugmentation
     function: Callable[[np.ndarray], np.ndarray] | None
-    standardisation: Standardisation
+    standardise: tuple[Transform, ...]
     dtype: str
 
     @functools.cached_property
     def _programs(self) -> tuple[Compose, ...]:
-        steps = (self.augmentation, self.standardisation)
         if self.function is None:
-            return (Compose(steps),)
-        return tuple(Compose([step]) for step in steps)
+            return (Compose([self.augmentation, *self.standardise]),)
+        return Compose([self.augmentation]), Compose(self.standardise)
 
     def __call__(
         self, images: tf.Tensor, keys: tf.Tensor, count: tf.Tensor | int
