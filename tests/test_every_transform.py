@@ -157,9 +157,11 @@ def test_a_probability_per_example(rng, transform):
     always = pipeline.Compose([transform])(images, key).numpy()
     result = pipeline.Compose([half])(images, key).numpy()
     as_given = (result == images).all(axis=(1, 2, 3))
-    transformed = (result == always).all(axis=(1, 2, 3))
+    # Another program: the compiler may fuse a product and a sum otherwise.
+    close = np.isclose(result, always, rtol=0, atol=1e-3)
+    transformed = close.all(axis=(1, 2, 3))
     assert (as_given | transformed).all()
-    assert 30 <= np.sum(transformed & ~as_given) <= 70
+    assert 30 <= np.sum(transformed) <= 70
     assert half.needs_keys
     never = dataclasses.replace(transform, probability=0.0)
     np.testing.assert_array_equal(
