@@ -67,7 +67,7 @@ class Augment(keras.layers.Layer):
             augment = [augment]
         if not isinstance(augment, Compose):
             augment = Compose(augment)
-        self._augment = augment
+        self.augment = augment
         self._evaluate = augment.deterministic()
         self._seed = draws.check_seed(seed)
         self._step = self.add_weight(
@@ -97,9 +97,9 @@ class Augment(keras.layers.Layer):
         """
         if not training:
             return self._evaluate(images)
-        if keys is None and self._augment.needs_keys:
+        if keys is None and self.augment.needs_keys:
             keys = self._next_keys(tf.shape(images, tf.int64)[0])
-        return self._augment(images, keys)
+        return self.augment(images, keys)
 
     def _next_keys(self, batch_size: tf.Tensor) -> tf.Tensor:
         step = tf.identity(tf.convert_to_tensor(self._step))
@@ -124,12 +124,12 @@ class Augment(keras.layers.Layer):
         training: bool | None = None,
     ) -> keras.KerasTensor:
         """Keras 3 takes the dtype from here: not that of uint8 pictures."""
-        return keras.KerasTensor(images.shape, dtype=self._augment.dtype)
+        return keras.KerasTensor(images.shape, dtype=self.augment.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The pipeline and the seed, beside Keras' own."""
         config = super().get_config()
-        config["augment"] = saving.to_config(self._augment)
+        config["augment"] = saving.to_config(self.augment)
         config["seed"] = self._seed
         return config
 

@@ -9,7 +9,6 @@ holds any.
 from __future__ import annotations
 
 import base64
-import dataclasses
 from typing import Any
 
 import keras
@@ -59,8 +58,8 @@ def to_config(augment: Compose) -> dict[str, Any]:
             {
                 "class": _name(type(transform)),
                 "fields": {
-                    field.name: _encode(getattr(transform, field.name))
-                    for field in dataclasses.fields(transform)
+                    name: _encode(value)
+                    for name, value in transform.get_config().items()
                 },
             }
             for transform in augment.transforms

@@ -75,6 +75,13 @@ class Transform:
         """Whether anything is drawn."""
         return self.random or self.probability < 1.0
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make it; Keras registers what has this."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+        }
+
     def __repr__(self) -> str:
         """The call that makes it, without the fields at their defaults."""
         return f"{type(self).__name__}({', '.join(_changed_fields(self))})"
