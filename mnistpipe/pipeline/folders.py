@@ -326,13 +326,13 @@ class DataFrameIterator(FilesIterator):
         elif class_mode == "multi_output":
             self._targets = [np.array(table[col].tolist()) for col in y_col]
         elif class_mode == "raw":
-            self._targets = table[y_col].values
+            self._targets = np.asarray(table[y_col])
         self.filenames = table[x_col].tolist()
         self.filepaths = [
             os.path.join(self.directory, name) for name in self.filenames
         ]
         if weight_col:
-            self.sample_weight = table[weight_col].values
+            self.sample_weight = np.asarray(table[weight_col])
         self.samples = len(self.filenames)
         checked = "validated" if validate_filenames else "non-validated"
         found = f"Found {self.samples} {checked} image filenames"
@@ -399,11 +399,14 @@ class DataFrameIterator(FilesIterator):
                 f"class_mode {mode!r} does not use the given classes",
                 stacklevel=4,
             )
-        if weight_col and not np.issubdtype(table[weight_col].dtype, np.number):
-            raise TypeError(
-                f"Expected column {weight_col!r} to be numeric. Received: "
-                f"{table[weight_col].dtype}"
-            )
+        if weight_col:
+            dtype = table[weight_col].dtype
+            # pandas' own dtypes are not NumPy's, but have such a type.
+            if not issubclass(dtype.type, np.number):
+                raise TypeError(
+                    f"Expected column {weight_col!r} to be numeric. "
+                    f"Received: {dtype}"
+                )
 
 
 def _check_column(

@@ -252,11 +252,11 @@ class Iterator(keras.utils.Sequence):
         def batch_of(step: tf.Tensor) -> Any:
             index, keys, count = stream.full_batch(step)
             pictures = self._pictures(index[:size], keys[:size], count)
-            parts = tf.numpy_function(
-                labels,
-                [index[:count], pictures],
-                [array.dtype for array in arrays],
-            )
+            parts = []
+            if arrays:  # an operation without results has no tensors
+                dtypes = [array.dtype for array in arrays]
+                seen = [index[:count], pictures]
+                parts = tf.numpy_function(labels, seen, dtypes)
             for part, array in zip(parts, arrays, strict=True):
                 part.set_shape((None, *array.shape[1:]))
             return tf.nest.pack_sequence_as(probe, [pictures, *parts])
