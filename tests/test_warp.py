@@ -157,3 +157,11 @@ def test_coordinates_that_are_no_numbers_stay_inside():
         matrix = tf.constant([[[1, 0, bad], [0, 1, 0]]], tf.float32)
         result = warp.affine(images, matrix).numpy()
         assert np.all(np.isnan(result) | (result == 1))
+
+
+def test_more_pixels_than_int32_counts_are_refused():
+    function = tf.function(warp.affine, autograph=False)
+    images = tf.TensorSpec([2**11, 2**10, 2**10, 1], tf.uint8)
+    matrix = tf.TensorSpec([2**11, 2, 3])
+    with pytest.raises(ValueError, match=r"less than 2\*\*31 pixels"):
+        function.get_concrete_function(images, matrix)
