@@ -388,6 +388,9 @@ class RunOptions:
     validation_size: int = _integer(
         "Dataset", Interval(1, 2**31), "examples that 'split' holds out,"
         " stratified", default=5000)
+    evaluate_test: bool = _switch(
+        "Dataset", "score the network on the test images when the training is"
+        " over; a sweep leaves them alone", default=True)
     input: str = _name(
         "Dataset", ("auto", "host", "device"), "where pictures are gathered and"
         " augmented: 'device' keeps the data resident on it; 'auto' is device"

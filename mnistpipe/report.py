@@ -42,7 +42,7 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     if not metrics["validation_examples"]:
         held_out = "no images held out"
     read = "test set read once, at the end"
-    if metrics["interrupted"]:
+    if metrics["test_accuracy"] is None:
         read = "test set not read"
     return f"{name}: {held_out}; {read}"
 
@@ -68,6 +68,8 @@ def _network(metrics: Mapping[str, Any]) -> str:
 def _accuracy(metrics: Mapping[str, Any]) -> str:
     if metrics["interrupted"]:
         return "not measured: the run was interrupted"
+    if metrics["test_accuracy"] is None:
+        return "not measured, as asked: --evaluate_test=false"
     wrong = metrics["test_examples"] - metrics["test_correct"]
     weights = "last weights"
     if metrics["weights"] == "best.keras":

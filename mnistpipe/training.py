@@ -55,8 +55,8 @@ def train(
     Args:
       recipe: what to train.
       options: how to run it.
-      digits: the data; the test images are read once, at the end, unless
-        they are the validation images.
+      digits: the data; the test images are read once, at the end, or not at
+        all (evaluate_test), unless they are the validation images.
       flagfile: the text that is kept as the run's flags.cfg.
 
     Returns:
@@ -79,7 +79,7 @@ def train(
     fitted = fit(recipe, options, network, feed, folder)
     scores = None
     try:
-        if not fitted.interrupted:
+        if options.evaluate_test and not fitted.interrupted:
             scores = score(recipe, digits.test, network, fitted, folder)
     except KeyboardInterrupt:
         fitted = dataclasses.replace(fitted, interrupted=True)
@@ -388,7 +388,7 @@ def _images(stream: pipeline.Stream, steps: int) -> int:
 def _outcome(
     scores: evaluation.Scores | None, fitted: Fitted
 ) -> dict[str, Any]:
-    """What came out; the scores are null where the run was interrupted."""
+    """What came out; the scores are null where nothing was scored."""
     return {
         "test_accuracy": scores and scores.accuracy,
         "test_loss": scores and scores.loss,

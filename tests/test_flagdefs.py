@@ -117,6 +117,7 @@ OPTIONS = RunOptions(
     train_examples=5000,
     validation="test",
     validation_size=10,
+    evaluate_test=False,
     input="device",
     seed=2**63 - 1,
     jit_compile="off",

@@ -90,6 +90,12 @@ def test_an_interrupted_run_shows_no_accuracy():
     assert "test set not read" in text
 
 
+def test_a_run_that_left_the_test_set_alone_says_so():
+    text = summary({**METRICS, "test_accuracy": None})
+    assert "not measured, as asked: --evaluate_test=false" in text
+    assert "test set not read" in text
+
+
 def test_only_one_architecture_has_a_stem():
     assert "stem" not in summary({**METRICS, "arch": "pool2m"})
 

@@ -517,3 +517,15 @@ def test_ctrl_c_while_testing_leaves_a_valid_folder(
     assert metrics["epochs_run"] == 2
     assert metrics["test_accuracy"] is None
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+
+
+def test_the_test_set_can_be_left_alone(tiny, tmp_path, digits, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the test images were read")
+
+    monkeypatch.setattr(training.evaluation, "evaluate", refuse)
+    metrics = run(tmp_path, digits, evaluate_test=False)
+    assert not metrics["interrupted"]
+    assert metrics["test_accuracy"] is None
+    assert metrics["test_examples"] is None
+    assert len(metrics["history"]["val_accuracy"]) == 2
