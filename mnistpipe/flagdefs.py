@@ -20,11 +20,26 @@ from absl import app, flags
 from mnistpipe import recipes
 from mnistpipe.errors import UsageError, UserError
 from mnistpipe.recipes import Recipe, RunOptions, Spec
+from mnistpipe.sweep.options import SweepOptions
 
-GROUPS = ("Dataset", "Architecture", "Augmentation", "Training")
-_SPECS = {**recipes.specs(Recipe), **recipes.specs(RunOptions)}
+GROUPS = ("Sweep", "Dataset", "Architecture", "Augmentation", "Training")
+_OF_A_RUN = {**recipes.specs(Recipe), **recipes.specs(RunOptions)}
+_SPECS = {**_OF_A_RUN, **recipes.specs(SweepOptions)}
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "-?", "--?"}
 _ASSIGNMENT = re.compile(r"--?(\w+)(=.*)?")
+
+# The flags of a run that a sweep has too.
+SWEEP_SHARES = (
+    "run_dir",
+    "arch",
+    "epochs",
+    "data",
+    "train_examples",
+    "validation_size",
+    "input",
+    "seed",
+    "jit_compile",
+)
 
 
 class _Parser(flags.ArgumentParser):
@@ -63,16 +78,20 @@ class _SwitchParser(flags.BooleanParser):
 
 def define(
     flag_values: flags.FlagValues = flags.FLAGS,
-    names: Collection[str] = tuple(_SPECS),
+    names: Collection[str] = tuple(_OF_A_RUN),
 ) -> None:
     """Defines one flag per field of the recipe and of the run's options.
 
     Args:
       flag_values: where to; absl's global flags unless told otherwise. What is
         defined there already stays as it is.
-      names: the fields to take, all of them by default.
+      names: the fields to take; by default all that a run has.
     """
-    defaults = {f.name: f.default for f in dataclasses.fields(RunOptions)}
+    defaults = {
+        field.name: field.default
+        for cls in (RunOptions, SweepOptions)
+        for field in dataclasses.fields(cls)
+    }
     for name in names:
         if name in flag_values:
             continue
@@ -99,9 +118,10 @@ def _flag_help(name: str, spec: Spec) -> str:
 def _default(name: str) -> str:
     if name == "arch":
         return ""
-    if name in recipes.specs(RunOptions):
-        value = _text(getattr(RunOptions(), name))
-        return f" Default: {value}." if value else ""
+    for cls in (RunOptions, SweepOptions):
+        if name in recipes.specs(cls):
+            value = _text(getattr(cls(), name))
+            return f" Default: {value}." if value else ""
     values = {
         arch: _text(getattr(recipe, name))
         for arch, recipe in recipes.RECIPES.items()
@@ -143,6 +163,23 @@ def options_from_flags(
     """The run's options as the flags have them."""
     names = [n for n in recipes.specs(RunOptions) if n in flag_values]
     return RunOptions(**{name: flag_values[name].value for name in names})
+
+
+def define_sweep(flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines the flags of a sweep, and those of a run that mean the same."""
+    define(flag_values, [*recipes.specs(SweepOptions), *SWEEP_SHARES])
+    flag_values["run_dir"].help = (
+        "The folder of the sweep; one that was interrupted goes on in it. Empty"
+        " is sweeps/<arch>-<time>."
+    )
+
+
+def sweep_from_flags(
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> SweepOptions:
+    """The sweep's options as the flags have them."""
+    names = recipes.specs(SweepOptions)
+    return SweepOptions(**{name: flag_values[name].value for name in names})
 
 
 def flagfile_text(recipe: Recipe, options: RunOptions | None = None) -> str:

@@ -174,7 +174,7 @@ def specs(cls: type) -> dict[str, Spec]:
     return {f.name: f.metadata["spec"] for f in dataclasses.fields(cls)}
 
 
-def _validate(instance: Any) -> None:
+def validate(instance: Any) -> None:
     """Checks every field, and stores it as its own type (10 as 10.0)."""
     for name, spec in specs(type(instance)).items():
         try:
@@ -320,7 +320,7 @@ class Recipe:
     # fmt: on
 
     def __post_init__(self) -> None:
-        _validate(self)
+        validate(self)
         if self.arch != "strided400k" and self.stem != "printed":
             raise RecipeError(
                 f"stem: expected 'printed' with {self.arch}, since only"
@@ -414,7 +414,7 @@ class RunOptions:
     # fmt: on
 
     def __post_init__(self) -> None:
-        _validate(self)
+        validate(self)
 
     def replace(self, **changes: Any) -> "RunOptions":
         """The same options with some fields changed, validated anew."""

@@ -1,0 +1,172 @@
+"""What a sweep is: kept in its folder, compared when it goes on.
+
+`Settings` is all that the result of a sweep depends on, written to its folder
+as sweep.json. Where it runs, and on how many processes, is none of that and may
+change from one start to the next.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mnistpipe import runfolder
+from mnistpipe.errors import UserError
+from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.sweep import space
+from mnistpipe.sweep.options import SweepOptions
+
+SETTINGS = "sweep.json"
+
+
+class SweepError(UserError):
+    """A sweep that cannot go on as asked; the message is one line."""
+
+
+# The options of a run that its result depends on, and that a sweep can set.
+RUN_OPTIONS = (
+    "data",
+    "train_examples",
+    "validation_size",
+    "input",
+    "seed",
+    "jit_compile",
+)
+_SWEEP_OPTIONS = ("tuner", "max_trials", "objective", "seeds_per_trial")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the result of a sweep depends on.
+
+    Attributes:
+      recipe: the documented point.
+      run: the options of every trial.
+      sweep: the sweep's own.
+      axes: what is searched, by name.
+      fingerprint: of the data.
+    """
+
+    recipe: Recipe
+    run: RunOptions
+    sweep: SweepOptions
+    axes: Mapping[str, space.Axis]
+    fingerprint: str
+
+    def to_json(self) -> dict[str, Any]:
+        """What sweep.json holds."""
+        return {
+            "recipe": dataclasses.asdict(self.recipe),
+            "run": {name: getattr(self.run, name) for name in RUN_OPTIONS},
+            "sweep": {
+                name: getattr(self.sweep, name) for name in _SWEEP_OPTIONS
+            },
+            "space": space.to_json(self.axes),
+            "data": {"fingerprint": self.fingerprint},
+        }
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Settings":
+        """The settings that sweep.json holds."""
+        recipe = Recipe(**kept["recipe"])
+        return cls(
+            recipe=recipe,
+            run=trial_options(RunOptions(**kept["run"])),
+            sweep=SweepOptions(**kept["sweep"]),
+            axes=space.from_json(kept["space"], recipe),
+            fingerprint=kept["data"]["fingerprint"],
+        )
+
+
+def trial_options(options: RunOptions) -> RunOptions:
+    """A trial's options: judged on validation; the test set is left alone."""
+    kept = {name: getattr(options, name) for name in RUN_OPTIONS}
+    return RunOptions(
+        **kept, validation="split", evaluate_test=False, verbose=2
+    )
+
+
+def keep(folder: pathlib.Path, settings: Settings) -> bool:
+    """Writes the settings into a new folder, or compares them.
+
+    Returns:
+      Whether the folder already held this sweep.
+
+    Raises:
+      SweepError: it holds something else, or the sweep with other settings,
+        which are named.
+      runfolder.RunFolderError: it cannot be written.
+    """
+    if (folder / SETTINGS).exists():
+        _compare(folder, settings.to_json())
+        return True
+    run_folder = runfolder.RunFolder(folder)
+    run_folder.check()
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(settings.to_json(), indent=2) + "\n"
+    with runfolder.replacing(folder / SETTINGS) as beside:
+        beside.write_text(text, encoding="utf-8")
+    return False
+
+
+def load(folder: pathlib.Path) -> Settings:
+    """The settings of the sweep that a folder holds.
+
+    Raises:
+      SweepError: it holds none.
+    """
+    try:
+        return Settings.from_json(_read(folder))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SweepError(
+            f"run_dir: expected the folder of a sweep, came {folder}, whose"
+            f" {SETTINGS} cannot be used: {error}"
+        ) from error
+
+
+def _read(folder: pathlib.Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SweepError(
+            f"run_dir: expected the folder of a sweep, came {folder}, where"
+            f" {SETTINGS} cannot be read: {error.strerror}"
+        ) from None
+    except ValueError as error:
+        raise SweepError(
+            f"run_dir: expected the folder of a sweep, came {folder}, whose"
+            f" {SETTINGS} is damaged: {error}"
+        ) from None
+
+
+def _compare(folder: pathlib.Path, came: Mapping[str, Any]) -> None:
+    old, new = dict(_flat(_read(folder))), dict(_flat(came))
+    changes = [
+        f"{name} was {_text(old, name)}, came {_text(new, name)}"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+    if changes:
+        raise SweepError(
+            f"run_dir: expected a new folder, or the settings of the sweep in"
+            f" {folder}: {'; '.join(changes)}"
+        )
+
+
+def _flat(kept: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each setting under the name that a user knows it by."""
+    for group, values in kept.items():
+        for name, value in values.items():
+            yield (
+                {
+                    "space": f"range of {name}",
+                    "data": f"{name} of the data",
+                }.get(group, name),
+                value,
+            )
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "not searched"
