@@ -8,7 +8,7 @@ change from one start to the next.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from mnistpipe.sweep import space
 from mnistpipe.sweep.options import SweepOptions
 
 SETTINGS = "sweep.json"
+_SPACE = "space of "
 
 
 class SweepError(UserError):
@@ -142,11 +143,12 @@ def _read(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _compare(folder: pathlib.Path, came: Mapping[str, Any]) -> None:
-    old, new = dict(_flat(_read(folder))), dict(_flat(came))
+    old, new = _flat(_read(folder)), _flat(came)
     changes = [
-        f"{name} was {_text(old, name)}, came {_text(new, name)}"
+        f"{name} was {json.dumps(old.get(name))}, came"
+        f" {json.dumps(new.get(name))}"
         for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and not _searched_once(name, old, new)
     ]
     if changes:
         raise SweepError(
@@ -155,18 +157,19 @@ def _compare(folder: pathlib.Path, came: Mapping[str, Any]) -> None:
         )
 
 
-def _flat(kept: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _searched_once(name: str, *both: Mapping[str, Any]) -> bool:
+    """Whether it is an axis that came or went, which `search` says."""
+    return name.startswith(_SPACE) and not all(name in one for one in both)
+
+
+def _flat(kept: Mapping[str, Any]) -> dict[str, Any]:
     """Each setting under the name that a user knows it by."""
-    for group, values in kept.items():
-        for name, value in values.items():
-            yield (
-                {
-                    "space": f"range of {name}",
-                    "data": f"{name} of the data",
-                }.get(group, name),
-                value,
-            )
-
-
-def _text(values: Mapping[str, Any], name: str) -> str:
-    return json.dumps(values[name]) if name in values else "not searched"
+    axes = kept["space"]
+    return {
+        **kept["recipe"],
+        **kept["run"],
+        **kept["sweep"],
+        "search": ",".join(axes),
+        **{f"{_SPACE}{name}": axis for name, axis in axes.items()},
+        "data's fingerprint": kept["data"]["fingerprint"],
+    }

@@ -9,7 +9,9 @@
 A process of its own gives its memory back, and what ends it ends nothing else.
 It holds a lock on the trial, together with the worker that started it: where a
 worker is killed, its training goes on, and the worker that takes its place
-waits for it and takes what it leaves. Nothing is trained twice to the end.
+waits for it and takes what it leaves. A training that did not end goes on from
+its own state, one that Hyperband promotes from a copy of the earlier one's.
+Nothing is trained twice to the end.
 """
 
 import contextlib
@@ -19,6 +21,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,15 +49,15 @@ class Run:
 
     Attributes:
       folder: its run folder.
-      recipe: what to train.
-      options: how; the seed is among them.
-      previous: the run folder of the same training with fewer epochs, whose
-        state this one goes on from, if there is one.
+      seed: its seed.
+      epochs: how many epochs it has.
+      previous: the run folder of the same training with fewer epochs, if
+        there is one to go on from.
     """
 
     folder: pathlib.Path
-    recipe: Recipe
-    options: RunOptions
+    seed: int
+    epochs: int
     previous: pathlib.Path | None = None
 
     @property
@@ -99,8 +102,8 @@ def run_trial(
                 name = f"seed-{seed}"
                 run = Run(
                     folder / name,
-                    recipe,
-                    options.replace(seed=seed),
+                    seed,
+                    recipe.epochs,
                     previous and previous / name,
                 )
                 metrics = _finished(run) or _train(run, lock)
@@ -178,21 +181,46 @@ def _finished(run: Run) -> dict[str, Any] | None:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return None if metrics["interrupted"] else metrics
+    shorter = metrics["recipe"]["epochs"] < run.epochs
+    return None if metrics["interrupted"] or shorter else metrics
 
 
 def _train(run: Run, lock: int) -> dict[str, Any]:
-    """Starts the trainer and waits for it."""
+    """Trains, from the state that there is, else from the beginning."""
+    if not run.folder.exists() and run.previous and run.previous.exists():
+        _copy(run.previous, run.folder)
+    if (run.folder / runfolder.FLAGS).exists():
+        status = _wait(
+            [f"--resume={run.folder}", f"--epochs={run.epochs}"], run, lock
+        )
+        # Refused, by another version of TensorFlow perhaps: from the beginning.
+        if _finished(run) or status < 0:
+            return _result(run, status)
     _set_aside(run.folder)
-    command = [
-        *TRAINER,
-        f"--flagfile={run.folder.parent / FLAGS}",
-        f"--run_dir={run.folder}",
-        f"--seed={run.options.seed}",
-    ]
+    status = _wait(
+        [
+            f"--flagfile={run.folder.parent / FLAGS}",
+            f"--run_dir={run.folder}",
+            f"--seed={run.seed}",
+        ],
+        run,
+        lock,
+    )
+    return _result(run, status)
+
+
+def _result(run: Run, status: int) -> dict[str, Any]:
+    metrics = _finished(run)
+    if metrics is None:
+        raise TrialFailedError(_why(status, run.log))
+    return metrics
+
+
+def _wait(arguments: Sequence[str], run: Run, lock: int) -> int:
+    """Runs the trainer; returns its exit status."""
     with open(run.log, "ab") as log:
         process = subprocess.Popen(
-            command,
+            [*TRAINER, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -201,18 +229,22 @@ def _train(run: Run, lock: int) -> dict[str, Any]:
             start_new_session=True,
         )
         try:
-            status = process.wait()
+            return process.wait()
         except BaseException:
             _end(process)
             raise
-    metrics = _finished(run)
-    if metrics is None:
-        raise TrialFailedError(_why(status, run.log))
-    return metrics
+
+
+def _copy(previous: pathlib.Path, folder: pathlib.Path) -> None:
+    """Copies a run folder, whole or not at all."""
+    beside = folder.with_name(f".new-{folder.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(previous, beside)
+    beside.rename(folder)
 
 
 def _set_aside(folder: pathlib.Path) -> None:
-    """Keeps what a run that did not finish has left, under another name."""
+    """Keeps what cannot be gone on from, under another name."""
     if not folder.exists():
         return
     number = 1

@@ -1,0 +1,229 @@
+"""What comes out of a sweep, in its folder and on the screen.
+
+sweep.csv      one row per trial
+sweep.png      the objective against each hyperparameter
+best.cfg       the best trial as a flagfile of the trainer
+tensorboard/   the trials in TensorBoard's HParams
+"""
+
+import csv
+import io
+import math
+import pathlib
+import shlex
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mnistpipe import flagdefs, recipes, runfolder
+from mnistpipe.recipes import RunOptions
+from mnistpipe.sweep import results
+from mnistpipe.sweep.results import Row
+from mnistpipe.sweep.settings import RUN_OPTIONS, Settings
+from mnistpipe.sweep.space import Axis
+
+CSV = "sweep.csv"
+PLOT = "sweep.png"
+BEST = "best.cfg"
+TENSORBOARD = "tensorboard"
+_COLUMNS = 4  # of the plot
+
+
+class Reporter:
+    """Follows a sweep: a line per trial, files that are always up to date."""
+
+    def __init__(self, folder: pathlib.Path, settings: Settings) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._headed = False
+
+    def __call__(self, trial_id: str) -> None:
+        """A trial has begun or ended."""
+        rows = results.collect(self._folder, self._settings)
+        (row,) = (row for row in rows if row.trial == trial_id)
+        if not self._headed:
+            print(_head(self._settings), flush=True)
+            self._headed = True
+        best = results.best(rows, self._settings)
+        print(table_row(row, self._settings, best), flush=True)
+        write_csv(self._folder, rows, self._settings)
+        if row.status == "completed":
+            write_hparams(self._folder, row, self._settings)
+            write_best(self._folder, rows, self._settings)
+
+    def finish(self) -> list[Row]:
+        """Draws the plot, and says what the sweep has found."""
+        rows = results.collect(self._folder, self._settings)
+        write_csv(self._folder, rows, self._settings)
+        write_plot(self._folder, rows, self._settings)
+        print(f"\n{summary(self._folder, rows, self._settings)}", flush=True)
+        return rows
+
+
+def _head(settings: Settings) -> str:
+    return f"trial  status     {settings.sweep.objective:>12}  epochs  seconds"
+
+
+def table_row(row: Row, settings: Settings, best: Row | None) -> str:
+    """One line of the table; a star marks the best so far."""
+    figure = row.figures.get(settings.sweep.objective)
+    score = "" if row.status != "completed" else f"{figure:.4f}"
+    star = "*" if best is not None and row.trial == best.trial else " "
+    seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
+    if row.status == "running":
+        return f"{row.trial:>5}  running"
+    point = "documented" if row.documented else _point(row.values)
+    return (
+        f"{row.trial:>5}  {row.status:<9} {score:>12}{star} {row.epochs:>6}"
+        f"  {seconds:>7}  {row.reason or point}"
+    ).rstrip()
+
+
+def _point(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_short(v)}" for name, v in values.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def write_csv(
+    folder: pathlib.Path, rows: Sequence[Row], settings: Settings
+) -> None:
+    """One row per trial; what a trial does not have is empty."""
+    figures = list(dict.fromkeys(name for row in rows for name in row.figures))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    facts = ("trial", "status", "epochs", "seconds", "reason")
+    writer.writerow([*facts, *figures, *settings.axes])
+    for row in rows:
+        line = [getattr(row, name) for name in facts]
+        line += [row.figures.get(name) for name in figures]
+        writer.writerow(line + [row.values.get(n) for n in settings.axes])
+    with runfolder.replacing(folder / CSV) as beside:
+        beside.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def write_best(
+    folder: pathlib.Path, rows: Sequence[Row], settings: Settings
+) -> None:
+    """The best trial, with the options that it was trained with."""
+    row = results.best(rows, settings)
+    if row is None:
+        return
+    kept = {name: getattr(settings.run, name) for name in RUN_OPTIONS}
+    recipe = results.recipe_of(row, settings)
+    name = settings.sweep.objective
+    head = [
+        f"The best of a sweep near {recipe.arch}: trial {row.trial},"
+        f" {name} {row.figures[name]:.4f}.",
+        f"python -m mnistpipe.main --flagfile={folder / BEST}",
+        *_full_budget(settings),
+    ]
+    text = "".join(f"# {line}\n" for line in head)
+    text += f"\n{flagdefs.flagfile_text(recipe, RunOptions(**kept))}"
+    with runfolder.replacing(folder / BEST) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def _full_budget(settings: Settings) -> list[str]:
+    """The flags that train for as long as documented, if that is longer."""
+    documented = recipes.recipe_for(settings.recipe.arch).epochs
+    more = []
+    if settings.recipe.epochs < documented:
+        more.append(f"--epochs={documented}")
+    if settings.run.train_examples:
+        more.append("--train_examples=0")
+    return [f"As long as documented: {' '.join(more)}"] if more else []
+
+
+def summary(
+    folder: pathlib.Path, rows: Sequence[Row], settings: Settings
+) -> str:
+    """What was found, and the command that goes on from it."""
+    failed = sum(row.status == "failed" for row in rows)
+    texts = [results.comparison(rows, settings)]
+    if failed:
+        texts.append(f"{failed} of {len(rows)} trials failed; see {CSV}.")
+    texts = [textwrap.fill(t, 79, break_on_hyphens=False) for t in texts]
+    if (folder / BEST).exists():
+        flagfile = shlex.quote(f"--flagfile={folder / BEST}")
+        texts.append(f"python -m mnistpipe.main {flagfile}")
+        texts += _full_budget(settings)
+    return "\n".join(texts)
+
+
+def write_plot(
+    folder: pathlib.Path, rows: Sequence[Row], settings: Settings
+) -> None:
+    """The objective against each hyperparameter; the documented point a star.
+
+    Trials on less than the whole budget are pale.
+    """
+    from matplotlib.figure import Figure  # takes most of a second to import
+
+    name = settings.sweep.objective
+    done = [row for row in rows if row.status == "completed"]
+    count = len(settings.axes)
+    columns = min(_COLUMNS, count)
+    lines = math.ceil(count / columns)
+    figure = Figure(figsize=(3.2 * columns, 2.8 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for place, (field, axis) in zip(
+        axes.flat, settings.axes.items(), strict=False
+    ):
+        place.set_xlabel(field)
+        if axis.log:
+            place.set_xscale("log")
+        if axis.choices:
+            ticks = range(len(axis.choices))
+            place.set_xticks(ticks, [str(choice) for choice in axis.choices])
+        for row in done:
+            whole = row.epochs == settings.recipe.epochs
+            place.plot(
+                _abscissa(axis, row.values[field]),
+                row.figures[name],
+                "*" if row.documented else "o",
+                color="C1" if row.documented else "C0",
+                markersize=11 if row.documented else 5,
+                alpha=1.0 if whole else 0.3,
+            )
+    for place in axes[:, 0]:
+        place.set_ylabel(name)
+    for place in axes.flat[count:]:
+        place.set_visible(False)
+    with runfolder.replacing(folder / PLOT) as beside:
+        figure.savefig(beside, dpi=120, format="png")
+
+
+def _abscissa(axis: Axis, value: Any) -> float:
+    return axis.choices.index(value) if axis.choices else value
+
+
+def write_hparams(folder: pathlib.Path, row: Row, settings: Settings) -> None:
+    """A trial for TensorBoard's HParams, by its own protocol buffers.
+
+    Without TensorFlow's summary writer, which would take a GPU's memory.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams import summary_v2 as hparams
+    from tensorboard.plugins.scalar import summary as scalars
+    from tensorboard.summary.writer import event_file_writer
+
+    writer = event_file_writer.EventFileWriter(
+        str(folder / TENSORBOARD / f"trial_{row.trial}")
+    )
+    point = {
+        name: row.values.get(name, axis.documented)
+        for name, axis in settings.axes.items()
+    }
+    summaries = [
+        hparams.hparams_pb(point, trial_id=row.trial),
+        *(scalars.pb(n, value) for n, value in row.figures.items()),
+    ]
+    for one in summaries:
+        event = Event(step=row.epochs)
+        # Of TensorFlow's class where that is loaded, else of TensorBoard's.
+        event.summary.ParseFromString(one.SerializeToString())
+        writer.add_event(event)
+    writer.close()

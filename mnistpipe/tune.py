@@ -1,0 +1,88 @@
+"""Searches near a documented recipe, and says what it found.
+
+python -m mnistpipe.tune --arch=pool2m --max_trials=20
+
+The documented point is the first trial, so that the sweep can say by how much
+it is beaten. Trials are judged on the validation images; the test images are
+left alone. The folder, sweeps/<arch>-<time> unless told otherwise, holds
+sweep.csv, sweep.png and best.cfg, which the trainer takes as its flagfile. The
+same command with the same --run_dir goes on with a sweep that was interrupted.
+"""
+
+import datetime
+import os
+import pathlib
+import signal
+import sys
+from typing import NoReturn
+
+from mnistpipe import data, flagdefs
+from mnistpipe.errors import UsageError
+from mnistpipe.recipes import RecipeError
+from mnistpipe.sweep import space
+from mnistpipe.sweep.options import SweepOptions
+from mnistpipe.sweep.settings import Settings, trial_options
+
+INTERRUPTED = 130  # what a shell reports after Ctrl-C
+# A worker takes everything else from the sweep's folder.
+_OF_A_WORKER = {"role", "run_dir", "chief_address", "worker_id"}
+
+
+def main(argv: list[str]) -> int:
+    """Sweeps as the flags say; returns the exit status."""
+    del argv  # nothing but flags, which the parser has made sure of
+    options = flagdefs.sweep_from_flags()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, _interrupt)
+    from mnistpipe.sweep import roles
+
+    try:
+        if options.role == "worker":
+            return roles.work(_folder_of_a_worker(), options)
+        settings = _settings(options)
+        return roles.run(_folder(settings), settings, options)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command goes on.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _settings(options: SweepOptions) -> Settings:
+    recipe = flagdefs.recipe_from_flags()
+    if not recipe.epochs:
+        raise RecipeError("epochs: expected at least 1 in a sweep, came 0")
+    run = flagdefs.options_from_flags()
+    ranges = space.read(options.space) if options.space else None
+    axes = space.select(recipe, options.search, ranges)
+    digits = data.load(run.data or None)
+    return Settings(
+        recipe, trial_options(run), options, axes, digits.fingerprint
+    )
+
+
+def _folder(settings: Settings) -> pathlib.Path:
+    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
+    default = f"sweeps/{settings.recipe.arch}-{now}"
+    run_dir = flagdefs.options_from_flags().run_dir
+    return pathlib.Path(run_dir or default).absolute()
+
+
+def _folder_of_a_worker() -> pathlib.Path:
+    for name in flagdefs.given():
+        if name not in _OF_A_WORKER:
+            raise UsageError(
+                f"{name}: expected only {', '.join(sorted(_OF_A_WORKER))} of a"
+                " worker, which takes everything else from the sweep's folder"
+            )
+    run_dir = flagdefs.options_from_flags().run_dir
+    if not run_dir:
+        raise UsageError("run_dir: expected the sweep's folder, came nothing")
+    return pathlib.Path(run_dir).absolute()
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    flagdefs.define_sweep()
+    flagdefs.run(main)
