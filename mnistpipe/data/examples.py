@@ -37,6 +37,9 @@ MAX_CHANNELS = 16
 
 # The names of Keras' layout, in the order in which every reader goes.
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+TEST_ARRAYS = ARRAYS[2:]
+
+Shape = tuple[int, int, int]  # (H, W, C)
 
 
 class DataError(UserError):
@@ -76,6 +79,30 @@ class Digits:
     test: Examples
     classes: int
     fingerprint: str
+
+    @property
+    def test_fingerprint(self) -> str:
+        """Of the test set alone: tells whether a set is that of a run."""
+        return fingerprint_of(self.test)
+
+
+@dataclass(frozen=True, eq=False)
+class TestSet:
+    """Labelled images to score networks on.
+
+    Attributes:
+        name: of the set.
+        examples: the images and their labels.
+        fingerprint: SHA-256 in hex over the examples, as `Digits` has it.
+        files: where each image came from, if each has a file of its own.
+        preparation: what was done to the images, in words.
+    """
+
+    name: str
+    examples: Examples
+    fingerprint: str
+    files: tuple[str, ...] = ()
+    preparation: str = "as stored"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +163,23 @@ def digits_from(name: str, stored: Mapping[str, Stored]) -> Digits:
             f"the training set's labels, 0 to {classes - 1}",
             f"label {int(test.labels.max())}",
         )
-    return Digits(name, train, test, classes, _fingerprint(train, test))
+    return Digits(name, train, test, classes, fingerprint_of(train, test))
+
+
+def test_set_from(
+    name: str, stored: Mapping[str, Stored], shape: Shape, classes: int
+) -> TestSet:
+    """Checks the test arrays of a set against what a network takes."""
+    test = _examples(stored["x_test"], stored["y_test"])
+    if test.images.shape[1:] != shape:
+        wanted = f"images like those that the network takes, {shape}"
+        came = f"{test.images.shape[1:]}"
+        raise data_error(stored["x_test"].where, wanted, came)
+    if int(test.labels.max()) >= classes:
+        wanted = f"the network's labels, 0 to {classes - 1}"
+        came = f"label {int(test.labels.max())}"
+        raise data_error(stored["y_test"].where, wanted, came)
+    return TestSet(name, test, fingerprint_of(test))
 
 
 def _examples(images: Stored, labels: Stored) -> Examples:
@@ -213,13 +256,15 @@ def _count_classes(where: str, labels: np.ndarray) -> int:
     return int(present.size)
 
 
-def _fingerprint(train: Examples, test: Examples) -> str:
+def fingerprint_of(*parts: Examples) -> str:
+    """SHA-256 in hex over shapes, pixels and labels."""
     digest = hashlib.sha256()
-    for array in (train.images, train.labels, test.images, test.labels):
-        # Little-endian, so that the same data has the same print anywhere.
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-        digest.update(array)
+    for part in parts:
+        for array in (part.images, part.labels):
+            # Little-endian, so that the same data has the same print anywhere.
+            array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+            digest.update(array)
     return digest.hexdigest()
 
 

@@ -61,6 +61,17 @@ def open_regular(path: Path) -> io.FileIO:
         return io.FileIO(path)
 
 
+def check_inside(path: Path, folder: Path) -> None:
+    """Refuses a link that leads out of the folder, or nowhere."""
+    # strict: a link to nowhere, or in a circle, is an error like any other.
+    # Python 3.10 to 3.12 call the circle a RuntimeError.
+    with damage_as_data_error(path, "a readable file", RuntimeError):
+        target = path.resolve(strict=True)
+        home = folder.resolve(strict=True)
+    if not target.is_relative_to(home):
+        raise data_error(path, f"a file inside {folder}", f"a link to {target}")
+
+
 def read_exactly(stream: BinaryIO, count: int, where: str) -> np.ndarray:
     """Reads uint8 [count] to the end of a stream, which must be right there.
 

@@ -11,6 +11,7 @@ import io
 import math
 import os
 import struct
+from collections.abc import Sequence
 from gzip import GzipFile
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,7 @@ from mnistpipe.data.examples import (
     data_error,
 )
 from mnistpipe.data.files import (
+    check_inside,
     damage_as_data_error,
     names_in,
     open_regular,
@@ -41,11 +43,13 @@ _FILES = {
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_idx_folder(folder: Path) -> dict[str, Stored]:
-    """Reads the four arrays, uint8 [N, H, W] and [N]; checks each file."""
+def read_idx_folder(
+    folder: Path, names: Sequence[str] = ARRAYS
+) -> dict[str, Stored]:
+    """Reads the named arrays, uint8 [N, H, W] and [N]; checks each file."""
     stored: dict[str, Stored] = {}
     room = MAX_BYTES
-    for name in ARRAYS:
+    for name in names:
         path = _find(folder, name)
         stored[name] = _read_file(path, name, room)
         room -= stored[name].array.nbytes
@@ -63,6 +67,15 @@ def spellings(name: str) -> list[str]:
     ]
 
 
+def is_idx_folder(folder: Path) -> bool:
+    """Whether any of the four files is there."""
+    return any(
+        os.path.lexists(folder / spelling)
+        for name in ARRAYS
+        for spelling in spellings(name)
+    )
+
+
 def _find(folder: Path, name: str) -> Path:
     """Finds an array's file; refuses a link that leads out of the folder."""
     names = spellings(name)
@@ -71,13 +84,7 @@ def _find(folder: Path, name: str) -> Path:
     )
     if path is None:
         raise data_error(folder, " or ".join(names), names_in(folder))
-    # strict: a link to nowhere, or in a circle, is an error like any other.
-    # Python 3.10 to 3.12 call the circle a RuntimeError.
-    with damage_as_data_error(path, "a readable file", RuntimeError):
-        target = path.resolve(strict=True)
-        home = folder.resolve(strict=True)
-    if not target.is_relative_to(home):
-        raise data_error(path, f"a file inside {folder}", f"a link to {target}")
+    check_inside(path, folder)
     return path
 
 

@@ -1,4 +1,4 @@
-"""One `.npz` in Keras' layout: x_train, y_train, x_test, y_test.
+"""One `.npz` in Keras' layout: x_train, y_train, x_test, y_test, or a part.
 
 The zip directory and each array's header are read first, by the standard
 library's and numpy's own readers, and must agree to the byte with each other
@@ -12,6 +12,7 @@ import struct
 import warnings
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -72,17 +73,17 @@ class _ShortReads(io.BufferedReader):
         return data
 
 
-def read_npz(path: Path) -> dict[str, Stored]:
-    """Reads the four arrays as they are stored; checks each against limits."""
+def read_npz(path: Path, names: Sequence[str] = ARRAYS) -> dict[str, Stored]:
+    """Reads the named arrays as they are stored, each checked by limits."""
     stored: dict[str, Stored] = {}
     room = MAX_BYTES
     with open_regular(path) as raw, _ShortReads(raw) as file:
         wanted = "an undamaged .npz (zip) file"
         with damage_as_data_error(path, wanted, *_DIRECTORY_ERRORS):
             archive = zipfile.ZipFile(file)
-        members = _members(archive, path)
+        members = _members(archive, path, names)
         _check_end(file, path)
-        for name in ARRAYS:
+        for name in names:
             member = members[f"{name}.npy"]
             stored[name] = _read_member(archive, member, path, name, room)
             room -= stored[name].array.nbytes
@@ -90,16 +91,16 @@ def read_npz(path: Path) -> dict[str, Stored]:
 
 
 def _members(
-    archive: zipfile.ZipFile, path: Path
+    archive: zipfile.ZipFile, path: Path, names: Sequence[str]
 ) -> dict[str, zipfile.ZipInfo]:
     members = {info.filename: info for info in archive.infolist()}
     times = Counter(archive.namelist())
     twice = [name for name, count in times.items() if count > 1]
     if twice:
         raise data_error(path, "each member once", f"twice {shorten(twice)}")
-    missing = [name for name in ARRAYS if f"{name}.npy" not in members]
+    missing = [name for name in names if f"{name}.npy" not in members]
     if missing:
-        wanted = f"arrays {', '.join(ARRAYS)}"
+        wanted = f"arrays {', '.join(names)}"
         there = shorten([name.removesuffix(".npy") for name in members])
         raise data_error(path, wanted, there)
     return members

@@ -1,7 +1,8 @@
 """Where data comes from: the embedded MNIST, an `.npz`, a folder of IDX files.
 
 Each source is a reader that gives the four arrays of Keras' layout as they
-are stored; one function checks them all (`examples.digits_from`).
+are stored; one function checks them all (`examples.digits_from`). To score
+finished networks, the test arrays alone are read, or a folder of pictures.
 """
 
 import hashlib
@@ -9,9 +10,19 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from mnistpipe.data.examples import Digits, data_error, digits_from
+from mnistpipe.data.examples import (
+    TEST_ARRAYS,
+    Digits,
+    Shape,
+    Stored,
+    TestSet,
+    data_error,
+    digits_from,
+    test_set_from,
+)
 from mnistpipe.data.files import damage_as_data_error
-from mnistpipe.data.idx import read_idx_folder
+from mnistpipe.data.folders import read_picture_folder
+from mnistpipe.data.idx import is_idx_folder, read_idx_folder
 from mnistpipe.data.npz import read_npz
 
 # SHA-256 of the original arrays' bytes; MNIST-LICENSE.md lists them too.
@@ -48,19 +59,65 @@ def load(path: str | os.PathLike[str] | None = None) -> Digits:
     """
     if path is None:
         return load_embedded()
+    place, name = _place(path, "an .npz file or a folder of IDX files")
+    if place.is_dir():
+        return digits_from(name, read_idx_folder(place))
+    return digits_from(name, read_npz(place))
+
+
+def load_test(
+    path: str | os.PathLike[str] | None,
+    *,
+    shape: Shape = (28, 28, 1),
+    classes: int = 10,
+    normalize: bool = True,
+) -> TestSet:
+    """Loads labelled images to score networks on.
+
+    Args:
+        path: as `load` has it, but only the test arrays are read and need be
+            there; or a folder of pictures, in one sub-folder per class that
+            has the class' number for its name.
+        shape: (H, W, C) that the networks take.
+        classes: that they know.
+        normalize: whether pictures are brought to MNIST's convention (see
+            `pictures`). Otherwise they must have the shape already.
+
+    Raises:
+        DataError: one line, as with `load`.
+    """
+    if path is None:
+        digits = load_embedded()
+        stored = {
+            "x_test": Stored("mnist", digits.test.images),
+            "y_test": Stored("mnist", digits.test.labels),
+        }
+        return test_set_from("mnist", stored, shape, classes)
+    wanted = "an .npz file, a folder of IDX files or a folder of pictures"
+    place, name = _place(path, wanted)
+    if not place.is_dir():
+        stored = read_npz(place, TEST_ARRAYS)
+    elif is_idx_folder(place):
+        stored = read_idx_folder(place, TEST_ARRAYS)
+    else:
+        return read_picture_folder(name, place, shape, classes, normalize)
+    return test_set_from(name, stored, shape, classes)
+
+
+def _place(path: str | os.PathLike[str], wanted: str) -> tuple[Path, str]:
+    """A folder or an `.npz` that is there, and its name."""
     if not os.fspath(path):
         raise data_error("data", "a path", "an empty one")
     place = Path(path)
-    wanted = "an .npz file or a folder of IDX files"
     with damage_as_data_error(place, wanted, ValueError):  # a zero byte
         place.stat()
     # As the user wrote it, but "." has a name too.
     full = Path(os.path.abspath(place))
     if place.is_dir():
-        return digits_from(full.name, read_idx_folder(place))
+        return place, full.name
     if place.suffix.lower() != ".npz":
         raise data_error(place, wanted, f"a file of type {place.suffix!r}")
-    return digits_from(full.stem, read_npz(place))
+    return place, full.stem
 
 
 def load_embedded() -> Digits:

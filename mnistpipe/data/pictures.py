@@ -1,0 +1,291 @@
+"""One picture file, brought to MNIST's convention: uint8 [28, 28, 1].
+
+What the convention is, by LeCun's page (yann.lecun.com/exdb/mnist) and by
+LeCun et al. 1998, "Gradient-based learning applied to document recognition",
+section III: white on black; the digit scaled, its aspect ratio kept and its
+edges anti-aliased, until its longer side is 20 pixels; then moved by whole
+pixels until its centre of mass is the centre of 28×28. In the files that is
+row 14 and column 14, counted from 0, to within half a pixel, and the longer
+side is 20 in 69,984 of the 70,000 pictures; both was measured.
+
+How a picture gets there, one function each:
+
+    decode       PNG, JPEG, BMP, GIF (first frame), TIFF (first page), PPM
+    grey         upright by EXIF, transparency onto white, luma of ITU-R 601,
+                 16 bits to 8
+    ink          how far each pixel is from the paper, on the side that the
+                 writing is on: so either polarity becomes white on black
+    normalize    cut out, scaled into the box, centred
+
+A 28×28 picture that already keeps the convention is returned as it is. One
+digit and nothing else may be in a picture: lines, frames and specks would be
+scaled with it. Strokes keep their proportion to the digit: a thin pen's stay
+thinner than MNIST's.
+
+Memory is bounded before anything is decoded: by the bytes of the file, and by
+the pixels that its header announces.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnistpipe.data.examples import DataError, data_error
+from mnistpipe.data.files import damage_as_data_error, open_regular
+
+SIDE = 28
+BOX = 20
+CENTRE = 14  # row and column of the centre of mass, counted from 0
+
+# Formats that pens, scanners, phones and programs write; each further one
+# would be another decoder open to hostile files.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM")
+MAX_FILE_BYTES = 1 << 26
+# 33 million: more than a phone's usual picture. Decoded with its copies, it
+# takes half a GiB.
+MAX_PIXELS = 1 << 25
+# Longer sides are averaged down first; 100 boxes of 20 pixels are left.
+_LONGER_SIDE = 2048
+
+# The writing must differ from the paper by this much of 255 to be seen.
+_LEAST_CONTRAST = 16
+# Of the writing's full strength: what counts as its edge, and what is paper.
+_EDGE = 0.25
+_PAPER = 0.1
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Reads a picture and brings it to the convention, uint8 [28, 28, 1].
+
+    Raises:
+        DataError: one line: no picture, damaged, too large, or blank.
+    """
+    try:
+        return normalize(read_grey(path))[..., np.newaxis]
+    except _BlankError as error:
+        wanted = "a digit that stands out from its paper"
+        raise data_error(path, wanted, str(error)) from None
+
+
+def read_as_is(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """Reads a picture of exactly this height, width and channels, unchanged.
+
+    Only the number of channels is adapted: 1 is grey, 3 is colour.
+
+    Raises:
+        DataError: no picture, damaged, or of another size.
+    """
+    if shape[2] not in (1, 3):
+        raise data_error(
+            path, f"pixels of {shape[2]} channels", "a picture, with 1 or 3"
+        )
+    if shape[2] == 1:
+        pixels = read_grey(path)[..., np.newaxis]
+    else:
+        with _decoded(path) as image:
+            pixels = np.asarray(_opaque(image).convert("RGB"))
+    if pixels.shape != shape:
+        height, width, _ = pixels.shape
+        wanted = f"a picture of {shape[0]}x{shape[1]}, taken as it is"
+        raise data_error(path, wanted, f"one of {height}x{width}")
+    return pixels
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """Decodes a picture into brightness, uint8 [H, W]."""
+    with _decoded(path) as image:
+        return _grey(image, path)
+
+
+@contextmanager
+def _decoded(path: Path) -> Iterator[Any]:
+    """An upright PIL image; whatever Pillow says of a file is a DataError."""
+    from PIL import Image, ImageOps
+
+    content = _read(path)
+    wanted = f"a picture ({', '.join(FORMATS)})"
+    try:
+        # Pillow warns of much that is odd, in many lines.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                _check_size(image.size, path)
+                image.load()
+                _check_size(image.size, path)  # a frame may enlarge it
+                yield ImageOps.exif_transpose(image)
+    except DataError:
+        raise
+    # Its decoders raise nearly anything on hostile bytes: OSError, ValueError,
+    # SyntaxError, struct.error, KeyError, ...
+    except Exception as error:
+        raise data_error(path, wanted, _said(error)) from error
+
+
+def _read(path: Path) -> bytes:
+    with (
+        open_regular(path) as file,
+        damage_as_data_error(path, "a readable file"),
+    ):
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        wanted = f"a picture of at most {MAX_FILE_BYTES} bytes"
+        raise data_error(path, wanted, "a larger file")
+    if not content:
+        raise data_error(path, "a picture", "an empty file")
+    return content
+
+
+def _check_size(size: tuple[int, int], path: Path) -> None:
+    width, height = size
+    if not 1 <= width * height <= MAX_PIXELS:
+        wanted = f"a picture of at most {MAX_PIXELS} pixels"
+        raise data_error(path, wanted, f"one of {height}x{width}")
+
+
+def _said(error: Exception) -> str:
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "a file of another kind"  # its own text names a BytesIO
+    text = " ".join(str(error).split())[:200]
+    return text or type(error).__name__
+
+
+def _grey(image: Any, path: Path) -> np.ndarray:
+    if image.mode.startswith("I"):
+        return _eight_bits(np.asarray(image), path)
+    if image.mode == "F":
+        wanted = "pixels that are whole numbers"
+        raise data_error(path, wanted, "floating-point pixels")
+    return np.asarray(_opaque(image).convert("L"))
+
+
+def _eight_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """16 bits to 8. Pillow's own conversion would cut off at 255."""
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > 0xFFFF:
+        came = f"values from {low} to {high}"
+        raise data_error(path, "pixels of 8 or 16 bits", came)
+    return (pixels // 257).astype(np.uint8)
+
+
+def _opaque(image: Any) -> Any:
+    """Lays what is transparent onto white; white writing onto black."""
+    from PIL import Image
+
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    for paper in ("white", "black"):
+        ground = Image.new("RGBA", image.size, paper)
+        ground.alpha_composite(image)
+        low, high = ground.convert("L").getextrema()
+        if high - low >= _LEAST_CONTRAST:
+            break
+    return ground.convert("RGB")
+
+
+class _BlankError(Exception):
+    """There is nothing to see in the picture."""
+
+
+def normalize(grey: np.ndarray) -> np.ndarray:
+    """Brings brightness, uint8 [H, W], to the convention, uint8 [28, 28]."""
+    if keeps_convention(grey):
+        return grey
+    from PIL import Image
+
+    if max(grey.shape) >= 2 * _LONGER_SIDE:
+        factor = max(grey.shape) // _LONGER_SIDE
+        grey = np.asarray(Image.fromarray(grey).reduce(factor))
+    strength = ink(grey)
+    rows, columns = _extent(strength > _EDGE)
+    cut = Image.fromarray(strength[rows, columns])
+    height, width = strength[rows, columns].shape
+    scale = BOX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # Pillow's filters widen with the reduction, which is the anti-aliasing.
+    # The box is cut a little narrow; bicubic would overshoot beside it.
+    digit = np.asarray(cut.resize(size, Image.Resampling.HAMMING))
+    # Thin strokes have paled; MNIST's brightest pixels are 254 or 255.
+    return np.rint(_centred(digit) * (255 / digit.max())).astype(np.uint8)
+
+
+def keeps_convention(grey: np.ndarray) -> bool:
+    """Whether brightness, uint8 [H, W], is as MNIST's pictures are."""
+    if grey.shape != (SIDE, SIDE) or grey.max() < 250:
+        return False
+    if np.median(_border(grey)) > 0:
+        return False
+    rows, columns = _extent(grey > 0)
+    longer = max(rows.stop - rows.start, columns.stop - columns.start)
+    row, column = _centre_of_mass(grey.astype(np.float64))
+    off = max(abs(row - CENTRE), abs(column - CENTRE))
+    return BOX - 1 <= longer <= BOX and off <= 0.51
+
+
+def ink(grey: np.ndarray) -> np.ndarray:
+    """Strength of the writing, float32 [H, W] from 0 (paper) to 1.
+
+    The paper's brightness is the median of the border. The writing is on
+    that side of it, brighter or darker, on which the squared deviations are
+    the larger: they are few, but far.
+    """
+    paper = float(np.median(_border(grey)))
+    deviation = grey.astype(np.float32) - np.float32(paper)
+    brighter = np.maximum(deviation, 0)
+    darker = np.maximum(-deviation, 0)
+    if float(np.square(darker).sum()) > float(np.square(brighter).sum()):
+        brighter = darker
+    most = float(brighter.max())
+    if most < _LEAST_CONTRAST:
+        low, high = int(grey.min()), int(grey.max())
+        raise _BlankError(f"brightness from {low} to {high} throughout")
+    # Its full strength: one bright speck must not set it.
+    writing = brighter[brighter > most / 2]
+    full = float(np.percentile(writing, 90))
+    paper_level = _PAPER * full
+    strength = (brighter - paper_level) / (full - paper_level)
+    return np.clip(strength, 0, 1)
+
+
+def _border(grey: np.ndarray) -> np.ndarray:
+    """The outermost pixels, 1 in 20 of the shorter side wide."""
+    width = max(1, min(grey.shape) // 20)
+    inner = np.zeros(grey.shape, bool)
+    inner[width:-width, width:-width] = True
+    return grey[~inner]
+
+
+def _extent(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns from the first to the last that are not empty."""
+    slices = []
+    for axis in (1, 0):
+        places = np.flatnonzero(mask.any(axis=axis))
+        slices.append(slice(int(places[0]), int(places[-1]) + 1))
+    return slices[0], slices[1]
+
+
+def _centre_of_mass(strength: np.ndarray) -> tuple[float, float]:
+    total = float(strength.sum())
+    rows = float(strength.sum(axis=1) @ np.arange(strength.shape[0]))
+    columns = float(strength.sum(axis=0) @ np.arange(strength.shape[1]))
+    return rows / total, columns / total
+
+
+def _centred(digit: np.ndarray) -> np.ndarray:
+    """Puts a digit of at most 20×20 into 28×28, by whole pixels."""
+    frame = np.zeros((SIDE, SIDE), np.float64)
+    corner = [
+        # As far as the frame allows: an L's mass lies far off its middle.
+        min(max(round(CENTRE - centre), 0), SIDE - length)
+        for centre, length in zip(
+            _centre_of_mass(digit), digit.shape, strict=True
+        )
+    ]
+    row, column = corner
+    frame[row : row + digit.shape[0], column : column + digit.shape[1]] = digit
+    return frame
