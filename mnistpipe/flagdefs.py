@@ -8,6 +8,7 @@ looked for from the working folder.
 """
 
 import dataclasses
+import functools
 import os
 import re
 import sys
@@ -20,11 +21,28 @@ from absl import app, flags
 from mnistpipe import recipes
 from mnistpipe.errors import UsageError, UserError
 from mnistpipe.recipes import Recipe, RunOptions, Spec
+from mnistpipe.scoring import EvaluationOptions, PredictionOptions
 from mnistpipe.sweep.options import SweepOptions
 
-GROUPS = ("Sweep", "Dataset", "Architecture", "Augmentation", "Training")
+GROUPS = (
+    "Sweep",
+    "Scoring",
+    "Dataset",
+    "Architecture",
+    "Augmentation",
+    "Training",
+)
 _OF_A_RUN = {**recipes.specs(Recipe), **recipes.specs(RunOptions)}
-_SPECS = {**_OF_A_RUN, **recipes.specs(SweepOptions)}
+_SPECS = {
+    **recipes.specs(EvaluationOptions),
+    **recipes.specs(SweepOptions),
+    **_OF_A_RUN,
+}
+_DEFAULTS = {
+    field.name: field.default
+    for cls in (EvaluationOptions, SweepOptions, RunOptions)
+    for field in dataclasses.fields(cls)
+}
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "-?", "--?"}
 _ASSIGNMENT = re.compile(r"--?(\w+)(=.*)?")
 
@@ -87,16 +105,11 @@ def define(
         defined there already stays as it is.
       names: the fields to take; by default all that a run has.
     """
-    defaults = {
-        field.name: field.default
-        for cls in (RunOptions, SweepOptions)
-        for field in dataclasses.fields(cls)
-    }
     for name in names:
         if name in flag_values:
             continue
         spec = _SPECS[name]
-        words = (name, defaults.get(name), _flag_help(name, spec))
+        words = (name, _DEFAULTS.get(name), _flag_help(name, spec))
         if spec.kind is bool:
             flag = flags.BooleanFlag(*words)
             flag.parser = _SwitchParser()
@@ -118,10 +131,9 @@ def _flag_help(name: str, spec: Spec) -> str:
 def _default(name: str) -> str:
     if name == "arch":
         return ""
-    for cls in (RunOptions, SweepOptions):
-        if name in recipes.specs(cls):
-            value = _text(getattr(cls(), name))
-            return f" Default: {value}." if value else ""
+    if name in _DEFAULTS:
+        value = _text(_DEFAULTS[name])
+        return f" Default: {value}." if value else ""
     values = {
         arch: _text(getattr(recipe, name))
         for arch, recipe in recipes.RECIPES.items()
@@ -182,6 +194,25 @@ def sweep_from_flags(
     return SweepOptions(**{name: flag_values[name].value for name in names})
 
 
+def define_scoring(
+    cls: type[PredictionOptions],
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> None:
+    """Defines the flags of `evaluate` or of `predict`, by their options."""
+    specs = recipes.specs(cls)
+    define(flag_values, specs)
+    if "data" in specs:  # more kinds than a training takes
+        flag_values["data"].help = _flag_help("data", specs["data"])
+
+
+def scoring_from_flags(
+    cls: type[PredictionOptions],
+    flag_values: flags.FlagValues = flags.FLAGS,
+) -> PredictionOptions:
+    """The options of `evaluate` or of `predict` as the flags have them."""
+    return cls(**{name: flag_values[name].value for name in recipes.specs(cls)})
+
+
 def flagfile_text(recipe: Recipe, options: RunOptions | None = None) -> str:
     """A flagfile that gives this recipe, and with it these options.
 
@@ -239,16 +270,19 @@ def help_text(flag_values: flags.FlagValues = flags.FLAGS) -> str:
 
 
 def parse(
-    argv: Sequence[str], flag_values: flags.FlagValues = flags.FLAGS
+    argv: Sequence[str],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    files: bool = False,
 ) -> list[str]:
     """Parses the command line into ``flag_values``.
 
     Args:
       argv: the program's name and its arguments.
       flag_values: where the flags are defined.
+      files: whether arguments that are no flags are taken too.
 
     Returns:
-      The program's name, which is all that is left.
+      The program's name and, if they are taken, the other arguments.
 
     Raises:
       UsageError: one line for an unknown flag, a value out of range, an
@@ -260,7 +294,7 @@ def parse(
         rest = flag_values(list(argv))
     except flags.Error as error:
         raise UsageError(_one_line(error)) from None
-    if len(rest) > 1:
+    if len(rest) > 1 and not files:
         raise UsageError(
             f"expected only flags, --name=value, came the argument {rest[1]!r}"
         )
@@ -315,15 +349,21 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def run(main: Callable[[list[str]], int | None]) -> None:
+def run(
+    main: Callable[[list[str]], int | None], *, files: bool = False
+) -> None:
     """Runs a binary: parses the flags, calls ``main(argv)`` and exits.
+
+    Arguments that are no flags are an error unless it takes ``files``.
 
     A ``UserError``, wherever it comes from, is one line on stderr and the exit
     status that it carries; any other exception is a bug and stays loud.
     ``--help`` prints the project's flags and exits with 0.
     """
     try:
-        app.run(main, flags_parser=_parse_or_help)
+        app.run(
+            main, flags_parser=functools.partial(_parse_or_help, files=files)
+        )
     except UserError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         sys.exit(error.status)
@@ -331,11 +371,11 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         sys.exit(130)  # as the shell reports a program that SIGINT ended
 
 
-def _parse_or_help(argv: Sequence[str]) -> list[str]:
+def _parse_or_help(argv: Sequence[str], files: bool) -> list[str]:
     if _HELP.intersection(argv[1:]):
         print(help_text())
         sys.exit(0)
     if "--helpfull" in argv[1:]:  # absl's own exits with 1
         print(flags.FLAGS.get_help())
         sys.exit(0)
-    return parse(argv)
+    return parse(argv, files=files)

@@ -50,9 +50,8 @@ def read_picture_folder(
         for label, place in _class_folders(folder, classes)
         for path in _pictures(place, folder)
     ]
-    if len(files) * math.prod(shape) > min(
-        MAX_BYTES, MAX_FILES * math.prod(shape)
-    ):
+    too_large = len(files) * math.prod(shape) > MAX_BYTES
+    if len(files) > MAX_FILES or too_large:
         wanted = f"at most {MAX_FILES} pictures and {MAX_BYTES} bytes of them"
         raise data_error(folder, wanted, f"{len(files)} of {shape}")
     images = np.empty((len(files), *shape), np.uint8)
