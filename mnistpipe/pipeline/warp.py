@@ -137,37 +137,60 @@ def sample(
     # in TensorFlow 2.21.
     flat = tf.reshape(images, [-1, channels])
     first = tf.range(tf.shape(images)[0])[:, None] * (height * width)
-    row_in, column_in = row, column
-    row = _fold(row, height, fill_mode)
-    column = _fold(column, width, fill_mode)
+    upper, lower, down = _neighbours(row, height, fill_mode)
+    left, right, across = _neighbours(column, width, fill_mode)
+    upper, lower = first + upper * width, first + lower * width
 
-    def at(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-        row = tf.clip_by_value(tf.cast(row, tf.int32), 0, height - 1)
-        column = tf.clip_by_value(tf.cast(column, tf.int32), 0, width - 1)
-        return tf.gather(flat, first + row * width + column)
+    def at(line: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+        return tf.gather(flat, line + column)
 
     if interpolation == "nearest":
-        result = at(tf.floor(row + 0.5), tf.floor(column + 0.5))
+        result = at(
+            tf.where(down < 0.5, upper, lower),
+            tf.where(across < 0.5, left, right),
+        )
     else:
-        result = _bilinear(at, row, column)
+        corners = (at(u, v) for u in (upper, lower) for v in (left, right))
+        result = _bilinear(*corners, down[..., None], across[..., None])
     if fill_mode == "constant":
-        inside = _inside(row_in, height) & _inside(column_in, width)
+        inside = _inside(row, height) & _inside(column, width)
         fill = tf.cast(np.float64(fill_value), result.dtype)
         result = tf.where(inside[..., None], result, fill)
     return tf.reshape(result, [-1, height, width, channels])
 
 
-def _bilinear(at, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:  # noqa: ANN001
-    upper, left = tf.floor(row), tf.floor(column)
-    down, right = (row - upper)[..., None], (column - left)[..., None]
+def _neighbours(
+    coordinate: tf.Tensor, size: Size, fill_mode: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The pixels before and after a coordinate, and the way between them.
 
-    def value(row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-        return tf.cast(at(row, column), tf.float32)
+    Returns:
+      int32, int32 in [0, size), and float32 in [0, 1).
+    """
+    folded = _fold(coordinate, size, fill_mode)
+    before = tf.floor(folded)
+    index = tf.cast(before, tf.int32)
+    return (
+        tf.clip_by_value(index, 0, size - 1),
+        tf.clip_by_value(index + 1, 0, size - 1),
+        folded - before,
+    )
 
-    upper_left, upper_right = value(upper, left), value(upper, left + 1)
-    lower_left, lower_right = value(upper + 1, left), value(upper + 1, left + 1)
-    above = upper_left + right * (upper_right - upper_left)
-    below = lower_left + right * (lower_right - lower_left)
+
+def _bilinear(
+    upper_left: tf.Tensor,
+    upper_right: tf.Tensor,
+    lower_left: tf.Tensor,
+    lower_right: tf.Tensor,
+    down: tf.Tensor,
+    across: tf.Tensor,
+) -> tf.Tensor:
+    upper_left, upper_right, lower_left, lower_right = (
+        tf.cast(corner, tf.float32)
+        for corner in (upper_left, upper_right, lower_left, lower_right)
+    )
+    above = upper_left + across * (upper_right - upper_left)
+    below = lower_left + across * (lower_right - lower_left)
     return above + down * (below - above)
 
 
