@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from mnistpipe import runfolder
@@ -69,12 +70,14 @@ class SaveBest(keras.callbacks.Callback):
         self.sign = 1 if "accuracy" in monitor else -1
         self.best = -math.inf
         self.best_epoch: int | None = None
+        self.weights: list[np.ndarray] | None = None  # that epoch's
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Saves if the monitored figure improved."""
         figure = self.sign * float(logs[self.monitor])
         if figure > self.best:
             self.best, self.best_epoch = figure, epoch
+            self.weights = self.network.get_weights()
             self.folder.save_network(self.network, runfolder.BEST)
 
 

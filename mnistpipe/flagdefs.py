@@ -177,6 +177,28 @@ def options_from_flags(
     return RunOptions(**{name: flag_values[name].value for name in names})
 
 
+def given(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
+    """The fields that the command line or its flagfile names, with values."""
+    return {
+        name: flag_values[name].value
+        for name in _SPECS
+        if name in flag_values and flag_values[name].present
+    }
+
+
+def from_flagfile(path: str) -> tuple[Recipe, RunOptions]:
+    """The recipe and the options that a flagfile gives.
+
+    Raises:
+      UsageError: it cannot be read.
+      RecipeError: a value is wrong.
+    """
+    values = flags.FlagValues()
+    define(values)
+    parse(["", f"--flagfile={path}"], values)
+    return recipe_from_flags(values), options_from_flags(values)
+
+
 def define_sweep(flag_values: flags.FlagValues = flags.FLAGS) -> None:
     """Defines the flags of a sweep, and those of a run that mean the same."""
     define(flag_values, [*recipes.specs(SweepOptions), *SWEEP_SHARES])
@@ -216,13 +238,13 @@ def scoring_from_flags(
 def flagfile_text(recipe: Recipe, options: RunOptions | None = None) -> str:
     """A flagfile that gives this recipe, and with it these options.
 
-    ``run_dir`` is left out, since a run folder is used only once, and ``data``
-    is absolute, since the next run may start in another folder.
+    ``run_dir`` and ``resume`` are left out, since they name one folder, and
+    ``data`` is absolute, since the next run may start in another folder.
     """
     values = dataclasses.asdict(recipe)
     if options is not None:
         values |= dataclasses.asdict(options)
-        del values["run_dir"]
+        del values["run_dir"], values["resume"]
         if options.data:
             values["data"] = os.path.abspath(options.data)
     groups = []

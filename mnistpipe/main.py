@@ -5,6 +5,11 @@ python -m mnistpipe.main --arch=pool2m --batch_size=64
 --arch alone is the whole documented recipe; every flag changes one thing in
 it. The run folder, runs/<arch>-<time> unless told otherwise, holds the
 networks, the history and metrics.json.
+
+python -m mnistpipe.main --resume=runs/X
+
+goes on with a run that was killed or stopped, from the last state that it
+saved, and ends as if it never had been.
 """
 
 import os
@@ -12,7 +17,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from mnistpipe import data, flagdefs, runfolder
+from mnistpipe import data, flagdefs, report, resume, runfolder
 from mnistpipe.recipes import Recipe, RunOptions
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
@@ -21,8 +26,16 @@ INTERRUPTED = 130  # what a shell reports after Ctrl-C
 def main(argv: list[str]) -> int:
     """Trains what the flags say; returns the exit status."""
     del argv  # nothing but flags, which the parser has made sure of
-    recipe = flagdefs.recipe_from_flags()
     options = flagdefs.options_from_flags()
+    if options.resume:
+        recipe, options = resume.settings(options.resume, flagdefs.given())
+        metrics = resume.finished(options.resume, recipe)
+        if metrics:
+            print(f"{options.resume} is finished; nothing is left to do.")
+            print(f"\n{report.summary(metrics)}")
+            return 0
+    else:
+        recipe = flagdefs.recipe_from_flags()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _train(recipe, options)
@@ -33,20 +46,24 @@ def main(argv: list[str]) -> int:
 
 def _train(recipe: Recipe, options: RunOptions) -> int:
     # What can be wrong is found before TensorFlow takes its seconds.
-    runfolder.of(options.run_dir, recipe.arch).check()
+    if not options.resume:
+        runfolder.of(options.run_dir, recipe.arch).check()
     digits = data.load(options.data or None)
     # Without a GPU it reports errors of CUDA, which is nobody's error. What
     # fails in earnest comes as an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from mnistpipe import report, training
+    from mnistpipe import training
 
     text = flagdefs.flagfile_text(recipe, options)
     metrics = training.train(recipe, options, digits, text)
     print(f"\n{report.summary(metrics)}")
     if not metrics["interrupted"]:
         return 0
-    kept = f"the last weights are in {metrics['run_dir']}"
-    print(f"\nInterrupted: {kept}.", file=sys.stderr)
+    print(
+        f"\nInterrupted: the last weights are in {metrics['run_dir']}; "
+        f"--resume={metrics['run_dir']} goes on.",
+        file=sys.stderr,
+    )
     return INTERRUPTED
 
 

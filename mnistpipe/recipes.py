@@ -399,6 +399,13 @@ class RunOptions:
     run_dir: str = _name(
         "Training", (), "the run folder, which must be new; empty is"
         " runs/<arch>-<time>", default="")
+    resume: str = _name(
+        "Training", (), "the folder of a run that was killed or stopped, to go"
+        " on where it was; other flags may be left out, and of those that"
+        " decide the result only epochs may differ, upwards", default="")
+    save_every: int = _integer(
+        "Training", _COUNT_OR_OFF, "steps between saved states, besides those"
+        " at the end of each epoch; 0 is none", default=0)
     seed: int = _integer(
         "Training", Interval(0, 2**63 - 1), "seed of everything random",
         default=0)

@@ -6,14 +6,17 @@
     best.keras     the network at its best epoch (if the run validated)
     last.keras     the network as the last step left it
     metrics.json   what came out, with everything that produced it
+    state/         what `--resume` continues from (see checkpoint.py)
 
 A folder belongs to one run: it is refused if it holds anything, and claimed
-by creating `flags.cfg`, which only one of two processes can do.
+by creating `flags.cfg`, which only one of two processes can do. A training
+holds a lock on it, so that a run which is still going cannot be resumed.
 """
 
 import contextlib
 import dataclasses
 import datetime
+import fcntl
 import json
 import math
 import os
@@ -43,7 +46,7 @@ class RunFolder:
 
     def check(self) -> None:
         """Refuses a used or unwritable folder, and touches nothing."""
-        with self._errors():
+        with self.errors():
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise RunFolderError(self._used())
             existing = next(
@@ -59,7 +62,7 @@ class RunFolder:
     def create(self, flagfile: str) -> None:
         """Makes the folder and claims it with its flagfile."""
         self.check()
-        with self._errors():
+        with self.errors():
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 with open(self.path / FLAGS, "x", encoding="utf-8") as file:
@@ -67,16 +70,56 @@ class RunFolder:
             except FileExistsError:
                 raise RunFolderError(self._used()) from None
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from training in this folder.
+
+        The system gives the lock back however the process ends.
+        """
+        with self.errors():
+            descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunFolderError(
+                    f"run folder {self.path}: expected a run that has ended, "
+                    "found one that is still going"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+        finally:
+            os.close(descriptor)
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a text file, whole or not at all."""
+        with self.errors(), replacing(self.path / name) as beside:
+            # As it is: csv ends its lines with \r\n.
+            beside.write_text(text, encoding="utf-8", newline="")
+
+    def read(self, name: str) -> str:
+        """The text of a file, or none if it is not there."""
+        with self.errors():
+            try:
+                return (self.path / name).read_bytes().decode("utf-8")
+            except FileNotFoundError:
+                return ""
+
+    def remove(self, name: str) -> None:
+        """Removes a file that may not be there."""
+        with self.errors():
+            (self.path / name).unlink(missing_ok=True)
+
     def save_network(self, network: Any, name: str) -> None:
         """Saves a Keras model as `name`, whole or not at all."""
-        with self._errors(), replacing(self.path / name) as beside:
+        with self.errors(), replacing(self.path / name) as beside:
             network.save(beside)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Writes metrics.json; what is not finite becomes null."""
         text = json.dumps(_finite(metrics), indent=2, allow_nan=False) + "\n"
-        with self._errors(), replacing(self.path / METRICS) as beside:
-            beside.write_text(text, encoding="utf-8")
+        self.write(METRICS, text)
 
     def _used(self) -> str:
         return (
@@ -85,7 +128,8 @@ class RunFolder:
         )
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
+        """Turns what the system refuses into one line."""
         try:
             yield
         except OSError as error:

@@ -6,15 +6,20 @@
 
 The same seed gives the same history, to the last bit on one machine: it
 decides the split, the subset, the initial weights, dropout, and through the
-stream the order and the augmentation of every batch.
+stream the order and the augmentation of every batch. A run that was killed
+goes on from its last saved state to the very same end: Keras' `fit` has no
+first step, so that is a `fit` of the rest of the epoch and one of the others.
 
 Images are uint8 [N, H, W, C], labels int64 [N], targets one-hot float32
 [N, classes], pictures (what the network sees) float32 [N, H, W, C] of about
 0…1.
 """
 
+import contextlib
 import dataclasses
+import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -24,12 +29,15 @@ import tensorflow as tf
 from mnistpipe import (
     augmentation,
     callbacks,
+    checkpoint,
     data,
     evaluation,
     models,
     pipeline,
     provenance,
+    resume,
     runfolder,
+    state,
 )
 from mnistpipe.pipeline import layers
 from mnistpipe.recipes import Recipe, RecipeError, RunOptions
@@ -54,7 +62,7 @@ def train(
 
     Args:
       recipe: what to train.
-      options: how to run it.
+      options: how to run it; `resume` goes on with a run.
       digits: the data; the test images are read once, at the end, or not at
         all (evaluate_test), unless they are the validation images.
       flagfile: the text that is kept as the run's flags.cfg.
@@ -63,35 +71,68 @@ def train(
       What metrics.json holds.
 
     Raises:
-      runfolder.RunFolderError: the folder is used or cannot be written.
+      runfolder.RunFolderError: the folder is used or cannot be written, or
+        the run to go on with is another one.
       data.DataError: the data cannot be split as asked.
       errors.UserError: the network does not suit the data, or an option the
         length of an epoch.
     """
     started = time.perf_counter()
-    folder = runfolder.of(options.run_dir, recipe.arch)
-    folder.check()
-    split = split_rows(options, digits)
-    keras.utils.set_random_seed(keras_seed(options.seed))
-    network = build(recipe, digits)
-    feed = make_feed(recipe, options, network, split, digits.classes)
-    folder.create(flagfile)
-    fitted = fit(recipe, options, network, feed, folder)
-    scores = None
-    try:
-        if options.evaluate_test and not fitted.interrupted:
-            scores = score(recipe, digits.test, network, fitted, folder)
-    except KeyboardInterrupt:
-        fitted = dataclasses.replace(fitted, interrupted=True)
-    metrics = {
-        **_outcome(scores, fitted),
-        **_origin(recipe, options, digits, split, network),
-        "input": feed.path,
-        "run_dir": str(folder.path),
-        "duration_seconds": time.perf_counter() - started,
-    }
-    folder.write_metrics(metrics)
+    with contextlib.ExitStack() as stack:
+        folder, saved = _open(recipe, options, digits, stack)
+        split = split_rows(options, digits)
+        keras.utils.set_random_seed(keras_seed(options.seed))
+        state.make_dropout_saveable()
+        network = build(recipe, digits)
+        # Not where a machine with a GPU would put it, but where it was.
+        path = saved.facts["input"] if saved else options.input
+        feed = make_feed(
+            recipe, options.replace(input=path), network, split, digits.classes
+        )
+        origin = _origin(recipe, options, digits, split, network, feed)
+        if options.resume:
+            folder.write(runfolder.FLAGS, flagfile)
+        else:
+            folder.create(flagfile)
+            stack.enter_context(folder.locked())
+        fitted = fit(recipe, options, network, feed, folder, origin, saved)
+        scores = None
+        try:
+            if options.evaluate_test and not fitted.interrupted:
+                scores = score(recipe, digits.test, network, fitted, folder)
+        except KeyboardInterrupt:
+            fitted = dataclasses.replace(fitted, interrupted=True)
+        before = saved.facts["seconds"] if saved else 0.0
+        metrics = {
+            **_outcome(scores, fitted),
+            **origin,
+            "run_dir": str(folder.path),
+            "duration_seconds": before + time.perf_counter() - started,
+        }
+        folder.write_metrics(metrics)
     return metrics
+
+
+def _open(
+    recipe: Recipe,
+    options: RunOptions,
+    digits: data.Digits,
+    stack: contextlib.ExitStack,
+) -> tuple[runfolder.RunFolder, checkpoint.State | None]:
+    """A folder that may be used, locked if it is there; what to go on from."""
+    folder = runfolder.of(options.run_dir or options.resume, recipe.arch)
+    if not options.resume:
+        folder.check()
+        return folder, None
+    stack.enter_context(folder.locked())
+    saved, notes = resume.load(folder, recipe, options, digits)
+    if saved:
+        notes += resume.check_machine(
+            folder, saved, provenance.versions(), provenance.hardware()
+        )
+    for line in notes:
+        print(line, file=sys.stderr)
+    return folder, saved
 
 
 def keras_seed(seed: int) -> int:
@@ -159,14 +200,15 @@ class Feed:
       path: "host" or "device".
       model: the network, or the network behind the resident images.
       stream: the steps, in order.
-      batches: (inputs, targets) of each step.
+      batches: from a first step to before a last one, both counted over all
+        epochs, (inputs, targets) of each.
       validation: (inputs, targets) of all validation rows, if there are any.
     """
 
     path: str
     model: keras.Model
     stream: pipeline.Stream
-    batches: tf.data.Dataset
+    batches: Callable[[int, int], tf.data.Dataset]
     validation: tuple[Any, np.ndarray] | None
 
 
@@ -228,13 +270,16 @@ def _host_feed(
     stream: pipeline.Stream,
 ) -> Feed:
     """tf.data gathers and augments; the model is fed pictures."""
-    batches = pipeline.host_dataset(
-        split.train.images,
-        one_hot(split.train.labels, classes),
-        stream,
-        augmentation.compose(recipe),
-        stop=recipe.epochs * stream.steps_per_epoch,
-    )
+    augment = augmentation.compose(recipe)
+    targets = one_hot(split.train.labels, classes)
+
+    def batches(start: int, stop: int) -> tf.data.Dataset:
+        return pipeline.host_dataset(
+            *(split.train.images, targets, stream, augment),
+            start=start,
+            stop=stop,
+        )
+
     validation = None
     if split.validation is not None:
         validation = (
@@ -271,11 +316,11 @@ def _device_feed(
     key = keras.Input((2,), dtype="uint32", name="key")
     resident = layers.Resident(images, augmentation.compose(recipe))
     model = keras.Model([index, key], network(resident((index, key))))
-    batches = pipeline.device_dataset(
-        one_hot(split.train.labels, classes),
-        stream,
-        stop=recipe.epochs * stream.steps_per_epoch,
-    )
+    targets = one_hot(split.train.labels, classes)
+
+    def batches(start: int, stop: int) -> tf.data.Dataset:
+        return pipeline.device_dataset(targets, stream, start=start, stop=stop)
+
     return Feed("device", model, stream, batches, validation)
 
 
@@ -292,10 +337,12 @@ class Fitted:
       history: figures by name, one per finished epoch.
       steps: batches trained on.
       images: pictures trained on.
-      seconds: time in `fit`, validation and checkpoints included.
+      seconds: time in `fit`, validation and checkpoints included, without
+        what a kill made void.
       best_epoch: of best.keras, from 0; None if there is none.
       best_counts: whether best.keras is the network that counts.
       interrupted: whether Ctrl-C ended it.
+      resumed: the steps at which it was entered again.
     """
 
     history: dict[str, list[float]]
@@ -305,6 +352,7 @@ class Fitted:
     best_epoch: int | None
     best_counts: bool
     interrupted: bool
+    resumed: list[int]
 
 
 def fit(
@@ -313,46 +361,118 @@ def fit(
     network: keras.Model,
     feed: Feed,
     folder: runfolder.RunFolder,
+    origin: dict[str, Any],
+    saved: checkpoint.State | None,
 ) -> Fitted:
-    """Trains, and saves the network on the way and at the end."""
-    validated = feed.validation is not None
-    history = keras.callbacks.History()
-    best = callbacks.SaveBest(network, folder, recipe.checkpoint_monitor)
-    watchers = [
-        # First, since it puts the learning rate among the figures.
-        *callbacks.schedule(recipe, validated),
-        keras.callbacks.CSVLogger(str(folder.path / runfolder.HISTORY)),
-        callbacks.EpochScalars(folder),
-        history,
-    ]
-    if validated:
-        watchers.append(best)
+    """Trains, and saves network and state on the way and at the end."""
+    keeper = _watch(recipe, options, network, feed, folder, origin)
+    checkpoint.discard_after(folder.path, saved)
+    if saved:
+        keeper.restore(saved)
+    else:
+        keeper.save(0)
+        folder.write(runfolder.HISTORY, "")  # which is appended to
     interrupted = False
-    started = time.perf_counter()
     try:
-        feed.model.fit(
-            feed.batches,
-            epochs=recipe.epochs,
-            steps_per_epoch=feed.stream.steps_per_epoch,
-            shuffle=False,  # the stream already is, and fit would warn
-            validation_data=feed.validation,
-            validation_batch_size=evaluation.BATCH_SIZE,
-            callbacks=watchers,
-            verbose=options.verbose,
-        )
+        # Not all that writes there says which folder it was.
+        with folder.errors():
+            for spell in _spells(feed.stream, recipe.epochs, keeper):
+                _fit_spell(feed, spell, keeper, options)
     except KeyboardInterrupt:
         interrupted = True
-    seconds = time.perf_counter() - started
+    seconds = keeper.seconds
     folder.save_network(network, runfolder.LAST)
     steps = int(feed.model.optimizer.iterations)
+    best_epoch = keeper.best.best_epoch
     return Fitted(
-        history=_figures(history),
+        history=_figures(keeper.history),
         steps=steps,
         images=_images(feed.stream, steps),
         seconds=seconds,
-        best_epoch=best.best_epoch,
-        best_counts=recipe.checkpoint == "best" and best.best_epoch is not None,
+        best_epoch=best_epoch,
+        best_counts=recipe.checkpoint == "best" and best_epoch is not None,
         interrupted=interrupted,
+        resumed=keeper.resumed,
+    )
+
+
+def _watch(
+    recipe: Recipe,
+    options: RunOptions,
+    network: keras.Model,
+    feed: Feed,
+    folder: runfolder.RunFolder,
+    origin: dict[str, Any],
+) -> state.Keeper:
+    """All callbacks, in the keeper that comes after them."""
+    validated = feed.validation is not None
+    history = keras.callbacks.History()
+    best = callbacks.SaveBest(network, folder, recipe.checkpoint_monitor)
+    return state.Keeper(
+        network,
+        feed.model,
+        [
+            # First, since it puts the learning rate among the figures.
+            *callbacks.schedule(recipe, validated),
+            keras.callbacks.CSVLogger(
+                str(folder.path / runfolder.HISTORY), append=True
+            ),
+            callbacks.EpochScalars(folder),
+            history,
+            *([best] if validated else []),
+        ],
+        history,
+        best,
+        folder,
+        origin,
+        options.save_every,
+        feed.stream.steps_per_epoch,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Spell:
+    """Epochs, counted from 0, that one `fit` can do: all of one length."""
+
+    first: int
+    stop: int
+    first_step: int  # within these epochs
+    steps: int
+
+
+def _spells(
+    stream: pipeline.Stream, epochs: int, keeper: state.Keeper
+) -> Iterator[Spell]:
+    """What is left of the epoch that was begun, then the other epochs."""
+    steps = stream.steps_per_epoch
+    if keeper.first and not keeper.stopped:
+        first = keeper.first
+        yield Spell(keeper.epoch, keeper.epoch + 1, first, steps - first)
+    if keeper.epoch < epochs and not keeper.stopped:
+        yield Spell(keeper.epoch, epochs, 0, steps)
+
+
+def _fit_spell(
+    feed: Feed, spell: Spell, keeper: state.Keeper, options: RunOptions
+) -> None:
+    first = spell.first * feed.stream.steps_per_epoch + spell.first_step
+    stop = spell.stop * feed.stream.steps_per_epoch
+    batches = feed.batches(first, stop)
+    if spell.first_step:
+        # Keras makes its metrics at the first batch, and these have to be
+        # there before. An evaluation changes nothing else.
+        some = batches.take(options.steps_per_execution)
+        feed.model.evaluate(some, verbose=0)
+    feed.model.fit(
+        batches,
+        initial_epoch=spell.first,
+        epochs=spell.stop,
+        steps_per_epoch=spell.steps,
+        shuffle=False,  # the stream already is, and fit would warn
+        validation_data=feed.validation,
+        validation_batch_size=evaluation.BATCH_SIZE,
+        callbacks=[*keeper.watchers.values(), keeper],
+        verbose=options.verbose,
     )
 
 
@@ -401,6 +521,7 @@ def _outcome(
         "epochs_run": len(fitted.history.get("loss", [])),
         "steps": fitted.steps,
         "interrupted": fitted.interrupted,
+        "resumed_at_steps": fitted.resumed,
         "fit_seconds": fitted.seconds,
         "images_per_second": fitted.images / fitted.seconds,
         "history": fitted.history,
@@ -413,6 +534,7 @@ def _origin(
     digits: data.Digits,
     split: Split,
     network: keras.Model,
+    feed: Feed,
 ) -> dict[str, Any]:
     """What it came from."""
     return {
@@ -428,4 +550,5 @@ def _origin(
         "hardware": provenance.hardware(),
         "recipe": dataclasses.asdict(recipe),
         "options": dataclasses.asdict(options),
+        "input": feed.path,
     }

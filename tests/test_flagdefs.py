@@ -119,6 +119,7 @@ OPTIONS = RunOptions(
     validation_size=10,
     evaluate_test=False,
     input="device",
+    save_every=100,
     seed=2**63 - 1,
     jit_compile="off",
     steps_per_execution=16,
@@ -145,9 +146,9 @@ def test_the_effective_flagfile_gives_the_run_again(arch, tmp_path):
 
 
 def test_the_effective_flagfile_has_no_run_dir_and_an_absolute_data_path():
-    options = RunOptions(run_dir="runs/a", data="digits.npz")
+    options = RunOptions(run_dir="runs/a", data="digits.npz", resume="runs/b")
     text = flagdefs.flagfile_text(RECIPES["pool2m"], options)
-    assert "run_dir" not in text
+    assert "run_dir" not in text and "resume" not in text
     assert f"--data={pathlib.Path('digits.npz').absolute()}\n" in text
 
 

@@ -98,6 +98,8 @@ def test_options_by_default():
         "evaluate_test": True,
         "input": "auto",
         "run_dir": "",
+        "resume": "",
+        "save_every": 0,
         "seed": 0,
         "jit_compile": "auto",
         "steps_per_execution": 1,
@@ -186,6 +188,8 @@ BAD = [
 BAD_OPTIONS = [
     ("data", [None, 3, "a\nb", " a", "a ", "a #b", "a\0b"]),
     ("run_dir", [None, 3, "a\nb", "a\tb"]),
+    ("resume", [None, 3, "a\nb", "a\tb"]),
+    ("save_every", [-1, 1.5, *NOT_NUMBERS]),
     ("train_examples", [-1, 1.0, *NOT_NUMBERS]),
     ("validation", ["train", "", None]),
     ("validation_size", [0, -1, 0.1, *NOT_NUMBERS]),

@@ -361,6 +361,9 @@ class Saves:
     def save_network(self, network, name):
         self.names.append(name)
 
+    def get_weights(self):
+        return []
+
 
 @pytest.mark.parametrize(
     ("monitor", "figures", "epochs"),
@@ -372,7 +375,7 @@ class Saves:
 )
 def test_best_is_the_first_of_the_best(monitor, figures, epochs):
     saves = Saves()
-    best = callbacks.SaveBest(None, saves, monitor)
+    best = callbacks.SaveBest(saves, saves, monitor)
     saved = []
     for epoch, figure in enumerate(figures):
         before = len(saves.names)
@@ -395,6 +398,7 @@ def test_the_folder_holds_what_it_promises(trained):
         "best.keras",
         "last.keras",
         "metrics.json",
+        "state",
     }
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert (folder / "flags.cfg").read_text() == "--flags\n"
