@@ -12,17 +12,15 @@ the rows of the document, with multiply-adds.
 # keras.KerasTensor has that name only since Keras 3; annotations stay text.
 from __future__ import annotations
 
-import json
 import math
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 from keras import layers
 
-from mnistpipe import documented, recipes
+from mnistpipe import documented, networkfile, recipes
 from mnistpipe.errors import UserError
 from mnistpipe.recipes import Recipe
 
@@ -257,39 +255,12 @@ def _check_shape(arch: str, shape: Sequence[int], classes: int) -> None:
         raise ModelError(f"expected at least 2 classes, came {classes}")
 
 
-# All that a network of this module consists of, in Keras 2.15 and 3.
-_STOCK_MODULES = {
-    "keras",
-    "keras.layers",
-    "keras.initializers",
-    "keras.src.engine.functional",
-    "keras.src.models.functional",
-}
-_STOCK_CLASSES = {
-    "Functional",
-    "InputLayer",
-    "Conv2D",
-    "BatchNormalization",
-    "Activation",
-    "MaxPooling2D",
-    "GlobalAveragePooling2D",
-    "Flatten",
-    "Dense",
-    "Dropout",
-    "GlorotUniform",
-    "Zeros",
-    "Ones",
-    "DTypePolicy",
-}
-_LARGEST_CONFIG = 1 << 24
-
-
 def load(path: str | os.PathLike[str]) -> keras.Model:
     """Loads a network saved as ``.keras``, for inference, without running code.
 
     Only Keras' zip format is taken, since the older ones can carry Python
-    bytecode, and only the classes that this module's networks are made of,
-    since Keras' safe mode alone has let others through in some versions.
+    bytecode, and only what `networkfile` lets through: bounded in size, of
+    the classes that this module's networks are made of.
 
     Raises:
       ModelError: the file is missing, is something else, or is not safe.
@@ -301,37 +272,11 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
     if not path.endswith(".keras") or not zipfile.is_zipfile(path):
         raise ModelError(f"{expected} another kind of file")
     try:
-        foreign = _foreign_class(_saved_config(path))
-        if foreign is None:
-            return keras.models.load_model(path, compile=False, safe_mode=True)
+        networkfile.check(path)
+        return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever a damaged file leads Keras into
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{expected} {first}") from error
-    raise ModelError(f"{expected} one with {foreign}, which is not loaded")
-
-
-def _saved_config(path: str) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
-            raise ValueError("a configuration of more than 16 MiB")
-        return json.loads(archive.read("config.json"))
-
-
-def _foreign_class(config: Any) -> str | None:
-    """The first class of a saved configuration that is not a stock one."""
-    children = config if isinstance(config, list) else []
-    if isinstance(config, dict):
-        children = config.values()
-        if config.get("module") is not None:
-            module, name = config["module"], config.get("class_name")
-            if module not in _STOCK_MODULES or name not in _STOCK_CLASSES:
-                return f"{module}.{name}"
-        elif config.get("class_name", "__keras_tensor__") not in (
-            "__keras_tensor__",  # a layer's call in a Functional model
-            *_STOCK_CLASSES,
-        ):
-            return str(config["class_name"])
-    return next(filter(None, map(_foreign_class, children)), None)
 
 
 def output_shape(layer: layers.Layer) -> tuple[int, ...]:
