@@ -9,10 +9,10 @@ the two names that the training gives.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnistpipe import runfolder
+from mnistpipe import networkfile, runfolder
 from mnistpipe.data import files
 from mnistpipe.data.examples import DataError, data_error
 from mnistpipe.errors import UserError
@@ -120,12 +120,13 @@ class FinishedRun:
             f"{versions.get('tensorflow')}, Keras {versions.get('keras')}"
         )
 
-
     def _held_out(self) -> str:
         if self.metrics["selected_on_test"]:
             return "the test images as validation images"
         count = self.metrics["validation_examples"]
-        return f"{count:,} training images held out" if count else "none held out"
+        return (
+            f"{count:,} training images held out" if count else "none held out"
+        )
 
 
 def read(path: str) -> FinishedRun:
@@ -149,6 +150,24 @@ def read(path: str) -> FinishedRun:
         wanted = f"the run's network, {metrics['weights']}"
         raise data_error(path, wanted, files.names_in(folder))
     return run
+
+
+def sizes(runs: Sequence[FinishedRun]) -> networkfile.Sizes:
+    """What the runs' networks take and give, which all must share.
+
+    Raises:
+      UserError: they do not, or a network cannot be loaded safely.
+    """
+    first, *others = [networkfile.inspect(run.network) for run in runs]
+    for run, came in zip(runs[1:], others, strict=True):
+        if came != first:
+            raise data_error(
+                run.path,
+                f"a network for images {first.shape} and {first.classes}"
+                f" classes, as that of {runs[0].path}",
+                f"one for {came.shape} and {came.classes}",
+            )
+    return first
 
 
 def _parsed(place: pathlib.Path) -> dict[str, Any]:
@@ -208,4 +227,3 @@ def _settings(
     if told != kept:
         raise data_error(place, f"{kept}, as in its recipe", f"{told}")
     return recipe, options
-

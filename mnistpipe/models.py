@@ -14,19 +14,14 @@ from __future__ import annotations
 
 import math
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 
 import keras
 from keras import layers
 
 from mnistpipe import documented, networkfile, recipes
-from mnistpipe.errors import UserError
+from mnistpipe.networkfile import ModelError
 from mnistpipe.recipes import Recipe
-
-
-class ModelError(UserError):
-    """A network that cannot be built or loaded: expected, came."""
 
 
 def strided400k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
@@ -266,17 +261,11 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
       ModelError: the file is missing, is something else, or is not safe.
     """
     path = os.fspath(path)
-    expected = f"{path}: expected a network saved as .keras, came"
-    if not os.path.isfile(path):
-        raise ModelError(f"{expected} no file")
-    if not path.endswith(".keras") or not zipfile.is_zipfile(path):
-        raise ModelError(f"{expected} another kind of file")
+    networkfile.inspect(path)
     try:
-        networkfile.check(path)
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever a damaged file leads Keras into
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{expected} {first}") from error
+    except Exception as damage:  # whatever a damaged file leads Keras into
+        raise networkfile.error(path, damage) from damage
 
 
 def output_shape(layer: layers.Layer) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ code, reading other files or exhausting memory:
 Keras' own safe mode alone has let other things through in some versions.
 """
 
+import dataclasses
 import io
 import json
 import math
@@ -20,6 +21,8 @@ import os
 import zipfile
 from collections.abc import Iterator
 from typing import Any
+
+from mnistpipe.errors import UserError
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGEST = {CONFIG: 1 << 24, METADATA: 1 << 20, WEIGHTS: 1 << 30}
@@ -53,36 +56,65 @@ _STOCK_CLASSES = {
 }
 
 
-class UnsafeError(ValueError):
+class ModelError(UserError):
+    """A network that cannot be built or loaded: expected, came."""
+
+
+class _UnsafeError(ValueError):
     """What came in place of a network that can be loaded."""
 
 
-def check(path: str | os.PathLike[str]) -> None:
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What a network takes and gives: (H, W, C), and so many probabilities."""
+
+    shape: tuple[int, int, int]
+    classes: int
+
+
+def inspect(path: str | os.PathLike[str]) -> Sizes:
     """Looks through a file without loading it.
 
     Raises:
-      UnsafeError: says what came.
-      Exception: of any kind, from a damaged file.
+      ModelError: the file is missing, is something else, or is not safe.
     """
-    with zipfile.ZipFile(path) as archive:
-        _check_members(archive)
-        config = json.loads(archive.read(CONFIG))
-        foreign = _foreign_class(config)
-        if foreign is not None:
-            raise UnsafeError(f"one with {foreign}, which is not loaded")
-        _check_size(config)
-        _check_weights(archive.read(WEIGHTS))
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise error(path, "no file")
+    if not path.endswith(".keras") or not zipfile.is_zipfile(path):
+        raise error(path, "another kind of file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive)
+            config = json.loads(archive.read(CONFIG))
+            foreign = _foreign_class(config)
+            if foreign is not None:
+                raise _UnsafeError(f"one with {foreign}, which is not loaded")
+            sizes = _sizes(config)
+            _check_weights(archive.read(WEIGHTS))
+    except Exception as damage:  # json, zipfile and h5py raise nearly anything
+        raise error(path, damage) from damage
+    return sizes
+
+
+def error(path: str, came: Exception | str) -> ModelError:
+    """The one line about a file that is no network to be loaded."""
+    text = str(came).strip() or type(came).__name__
+    first = "".join(c if c.isprintable() else "?" for c in text.splitlines()[0])
+    return ModelError(
+        f"{path}: expected a network saved as .keras, came {first[:500]}"
+    )
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:
     names = archive.namelist()
     if sorted(names) != sorted(_LARGEST):
-        raise UnsafeError(f"a zip of {', '.join(names)[:200] or 'nothing'}")
+        raise _UnsafeError(f"a zip of {', '.join(names)[:200] or 'nothing'}")
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED:
-            raise UnsafeError(f"a compressed {info.filename}")
+            raise _UnsafeError(f"a compressed {info.filename}")
         if info.file_size > _LARGEST[info.filename]:
-            raise UnsafeError(
+            raise _UnsafeError(
                 f"{info.file_size} bytes of {info.filename}, more than"
                 f" {_LARGEST[info.filename]}"
             )
@@ -105,32 +137,35 @@ def _foreign_class(config: Any) -> str | None:
     return next(filter(None, map(_foreign_class, children)), None)
 
 
-def _check_size(config: dict[str, Any]) -> None:
-    """Adds up what building the network would allocate."""
+def _sizes(config: dict[str, Any]) -> Sizes:
+    """Adds up what building the network would allocate; its ends."""
     if config["class_name"] != "Functional":
-        raise UnsafeError(f"a {config['class_name']} in place of a network")
+        raise _UnsafeError(f"a {config['class_name']} in place of a network")
     saved = config["config"]["layers"]
     first, *others = saved
     if first["class_name"] != "InputLayer":
-        raise UnsafeError("a network that does not begin with its input")
+        raise _UnsafeError("a network that does not begin with its input")
     inputs = first["config"]
-    shape = (inputs.get("batch_shape") or inputs["batch_input_shape"])[1:]
-    parameters, largest = 0, math.prod(shape)
+    _, *taken = inputs.get("batch_shape") or inputs["batch_input_shape"]
+    shape, parameters, largest = taken, 0, math.prod(taken)
     names = {layer["config"]["name"] for layer in saved}
     for before, layer in zip(saved, others, strict=False):
         if names.intersection(_strings(layer["inbound_nodes"])) != {
             before["config"]["name"]
         }:
-            raise UnsafeError("a network that is not a chain of layers")
+            raise _UnsafeError("a network that is not a chain of layers")
         shape, more = _output(layer["class_name"], layer["config"], shape)
         parameters += more
         largest = max(largest, math.prod(shape))
     if parameters > _MOST_PARAMETERS or largest > _MOST_VALUES:
-        raise UnsafeError(
+        raise _UnsafeError(
             f"one of {parameters:.3g} parameters and up to {largest:.3g}"
             f" values per picture, more than {_MOST_PARAMETERS:.3g} and"
             f" {_MOST_VALUES:.3g}"
         )
+    height, width, channels = taken
+    (classes,) = shape
+    return Sizes((height, width, channels), classes)
 
 
 def _output(
@@ -156,7 +191,7 @@ def _output(
         return shape, 4 * channels
     if kind in ("Activation", "Dropout"):
         return shape, 0
-    raise UnsafeError(f"a {kind} within a network")
+    raise _UnsafeError(f"a {kind} within a network")
 
 
 def _reduced(sides: list[int], strides: list[int]) -> list[int]:
@@ -189,10 +224,10 @@ def _check_weights(content: bytes) -> None:
                 and item.chunks is None  # only chunks can be compressed
             )
             if not plain:
-                raise UnsafeError(f"weights {item.name} of no plain array")
+                raise _UnsafeError(f"weights {item.name} of no plain array")
             declared += item.nbytes
     if declared > len(content):
-        raise UnsafeError(
+        raise _UnsafeError(
             f"weights of {declared} bytes in a file of {len(content)}"
         )
 
@@ -207,11 +242,11 @@ def _items(group: Any) -> Iterator[Any]:
         place = waiting.pop()
         for name in place:
             if not isinstance(place.get(name, getlink=True), h5py.HardLink):
-                raise UnsafeError(f"weights {place.name}/{name} behind a link")
+                raise _UnsafeError(f"weights {place.name}/{name} behind a link")
             item = place[name]
             where = h5py.h5o.get_info(item.id).addr
             if where in seen:  # a circle, or one array as several
-                raise UnsafeError(f"weights {place.name}/{name} there twice")
+                raise _UnsafeError(f"weights {place.name}/{name} there twice")
             seen.add(where)
             yield item
             if isinstance(item, h5py.Group):

@@ -24,10 +24,10 @@ def summary(metrics: Mapping[str, Any]) -> str:
         rows["documented"] = _documented(metrics)
     rows |= {
         "training": _training(metrics),
-        "made with": _made_with(metrics),
+        "made with": made_with(metrics),
         "run folder": metrics["run_dir"],
     }
-    return "\n".join(_row(name, str(text)) for name, text in rows.items())
+    return "\n".join(row(name, str(text)) for name, text in rows.items())
 
 
 def protocol(metrics: Mapping[str, Any]) -> str:
@@ -47,7 +47,8 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     return f"{name}: {held_out}; {read}"
 
 
-def _row(name: str, text: str) -> str:
+def row(name: str, text: str) -> str:
+    """A line with a name before it, wrapped beside the name."""
     return textwrap.fill(
         text,
         width=79,
@@ -100,7 +101,8 @@ def _training(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _made_with(metrics: Mapping[str, Any]) -> str:
+def made_with(metrics: Mapping[str, Any]) -> str:
+    """Versions and hardware."""
     versions, hardware = metrics["versions"], metrics["hardware"]
     gpus = "".join(f", {gpu}" for gpu in hardware["gpus"])
     return (
