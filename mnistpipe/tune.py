@@ -18,8 +18,8 @@ from typing import NoReturn
 
 from mnistpipe import data, flagdefs
 from mnistpipe.errors import UsageError
-from mnistpipe.recipes import RecipeError
-from mnistpipe.sweep import space
+from mnistpipe.recipes import RecipeError, RunOptions
+from mnistpipe.sweep import roles, space
 from mnistpipe.sweep.options import SweepOptions
 from mnistpipe.sweep.settings import Settings, trial_options
 
@@ -34,15 +34,29 @@ def main(argv: list[str]) -> int:
     options = flagdefs.sweep_from_flags()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _interrupt)
-    from mnistpipe.sweep import roles
-
+    if options.role == "worker":
+        return _work(options)
+    settings = _settings(options)
+    folder = _folder(settings)
     try:
-        if options.role == "worker":
-            return roles.work(_folder_of_a_worker(), options)
-        settings = _settings(options)
-        return roles.run(_folder(settings), settings, options)
+        return roles.run(folder, settings, options)
     except KeyboardInterrupt:
-        print("\nInterrupted; the same command goes on.", file=sys.stderr)
+        print(
+            f"\nInterrupted; the same command goes on, --run_dir={folder}.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+
+
+def _work(options: SweepOptions) -> int:
+    folder = _folder_of_a_worker()
+    try:
+        return roles.work(folder, options)
+    except KeyboardInterrupt:
+        print(
+            "\nInterrupted; the same command finishes its trial.",
+            file=sys.stderr,
+        )
         return INTERRUPTED
 
 
@@ -50,13 +64,21 @@ def _settings(options: SweepOptions) -> Settings:
     recipe = flagdefs.recipe_from_flags()
     if not recipe.epochs:
         raise RecipeError("epochs: expected at least 1 in a sweep, came 0")
-    run = flagdefs.options_from_flags()
+    run = trial_options(flagdefs.options_from_flags())
     ranges = space.read(options.space) if options.space else None
     axes = space.select(recipe, options.search, ranges)
     digits = data.load(run.data or None)
-    return Settings(
-        recipe, trial_options(run), options, axes, digits.fingerprint
-    )
+    _check_split(run, digits)
+    return Settings(recipe, run, options, axes, digits.fingerprint)
+
+
+def _check_split(run: RunOptions, digits: data.Digits) -> None:
+    """Refuses at once what else every trial would refuse."""
+    train = digits.train
+    rest, _ = data.stratified_split(train.labels, run.validation_size, run.seed)
+    if run.train_examples:
+        rest = data.Examples(train.images[rest], train.labels[rest])
+        data.stratified_subset(rest, run.train_examples, run.seed)
 
 
 def _folder(settings: Settings) -> pathlib.Path:

@@ -219,7 +219,7 @@ def write_hparams(folder: pathlib.Path, row: Row, settings: Settings) -> None:
     }
     summaries = [
         hparams.hparams_pb(point, trial_id=row.trial),
-        *(scalars.pb(n, value) for n, value in row.figures.items()),
+        *(scalars.scalar_pb(n, v) for n, v in row.figures.items()),
     ]
     for one in summaries:
         event = Event(step=row.epochs)

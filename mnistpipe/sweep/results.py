@@ -27,7 +27,7 @@ class Row:
       epochs: its budget.
       figures: what came out, by name; means over the seeds.
       validation_examples: on which, over all seeds.
-      seconds: how long it took.
+      seconds: how long its trainings took that came to their end.
     """
 
     trial: str

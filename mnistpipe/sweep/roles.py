@@ -29,7 +29,7 @@ from mnistpipe.sweep.settings import Settings, SweepError
 
 DEFAULT_ADDRESS = "127.0.0.1:8790"
 # A chief that is started at the same time needs some seconds to listen.
-CHIEF_SECONDS = 15
+CHIEF_SECONDS = 10
 # A chief may be started again; its workers wait so long for it.
 _GONE_SECONDS = 30
 _POLL_SECONDS = 0.2

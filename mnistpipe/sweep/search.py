@@ -55,6 +55,9 @@ class _Oracle(keras_tuner.Oracle):
 
     def end_trial(self, trial: Any) -> None:
         """Takes a trial back."""
+        # Of a worker that outlived the chief, which meant to hand it out again.
+        if trial.trial_id in self._retry_queue:
+            self._retry_queue.remove(trial.trial_id)
         super().end_trial(trial)
         self._report(trial.trial_id)
 

@@ -25,7 +25,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -90,8 +89,7 @@ def run_trial(
     Raises:
       TrialFailedError: a training was killed, failed or diverged.
     """
-    started = time.perf_counter()
-    figures, examples, failed = [], 0, ""
+    figures, examples, seconds, failed = [], 0, 0.0, ""
     with _claimed(folder) as lock:
         path = folder / FLAGS
         with runfolder.replacing(path) as beside:
@@ -109,6 +107,7 @@ def run_trial(
                 metrics = _finished(run) or _train(run, lock)
                 figures.append(judged(metrics, objective))
                 examples += metrics["validation_examples"]
+                seconds += metrics["duration_seconds"]
         except TrialFailedError as error:
             failed = str(error)
         outcome = {
@@ -117,7 +116,7 @@ def run_trial(
             "runs": figures,
             "validation_examples": examples,
             "epochs": recipe.epochs,
-            "seconds": time.perf_counter() - started,
+            "seconds": seconds,
         }
         with runfolder.replacing(folder / OUTCOME) as beside:
             beside.write_text(json.dumps(outcome, indent=2) + "\n")
