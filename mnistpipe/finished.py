@@ -65,20 +65,18 @@ class FinishedRun:
         """What `--data` was; empty for the embedded MNIST."""
         return self.options.data
 
+    def own_test(self, fingerprint: str) -> bool | None:
+        """Whether this is the test set of the data that it trained on.
+
+        None is that the run does not say.
+        """
+        own = self.metrics["data"].get("test_fingerprint")
+        return None if own is None else own == fingerprint
+
     def selected_on(self, fingerprint: str) -> bool:
-        """Whether this test set chose the run's epoch or learning rate."""
-        if not self.metrics["selected_on_test"]:
-            return False
-        # Without a fingerprint it may have.
-        return self.own_test(fingerprint) or not self._test_fingerprint
-
-    def own_test(self, fingerprint: str) -> bool:
-        """Whether this is the test set of the data that it trained on."""
-        return self._test_fingerprint == fingerprint
-
-    @property
-    def _test_fingerprint(self) -> str:
-        return self.metrics["data"].get("test_fingerprint", "")
+        """Whether this test set chose, or may have, epoch or learning rate."""
+        own = self.own_test(fingerprint) is not False
+        return self.metrics["selected_on_test"] and own
 
     def origin(self) -> dict[str, Any]:
         """What belongs beside every number that the network makes."""
@@ -112,11 +110,13 @@ class FinishedRun:
         if metrics["interrupted"]:
             weights += ", interrupted"
         versions = metrics["versions"]
+        epochs = metrics["epochs_run"]
         return (
             f"{metrics['arch']}, seed {metrics['seed']}, protocol "
             f"{metrics['protocol']} ({self._held_out()}), "
-            f"{metrics['epochs_run']} epochs of {metrics['train_examples']:,} "
-            f"images of {metrics['data'].get('name')} ({weights}), TensorFlow "
+            f"{epochs} epoch{'s' * (epochs != 1)} of "
+            f"{metrics['train_examples']:,} images of "
+            f"{metrics['data'].get('name')} ({weights}), TensorFlow "
             f"{versions.get('tensorflow')}, Keras {versions.get('keras')}"
         )
 

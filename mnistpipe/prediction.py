@@ -89,14 +89,22 @@ def probabilities(
             answers[rows] += network.predict(
                 pictures.numpy(), batch_size=batch, verbose=0
             )
-    if not np.isfinite(answers).all():
-        bad = np.count_nonzero(~np.isfinite(answers).all(axis=1))
+    return _shares(answers / tta, run)
+
+
+def _shares(answers: np.ndarray, run: FinishedRun) -> np.ndarray:
+    """Checks probabilities, and makes them add up to 1 beyond float32."""
+    sums = answers.sum(axis=1, keepdims=True)
+    # NaN, from a network that diverged, is not close to 1 either.
+    good = (np.abs(sums[:, 0] - 1) < 1e-3) & (answers >= 0).all(axis=1)
+    if not good.all():
+        bad = np.count_nonzero(~good)
         raise PredictionError(
-            f"{run.network}: expected probabilities, came answers that are not"
-            f" numbers for {bad:,} of {len(images):,} pictures (did the"
-            " training diverge?)"
+            f"{run.network}: expected probabilities, came answers that are"
+            f" none for {bad:,} of {len(answers):,} pictures (did the training"
+            " diverge?)"
         )
-    return answers / tta
+    return answers / sums
 
 
 def _batch_size(network: keras.Model) -> int:

@@ -545,7 +545,11 @@ def _origin(
         "seed": options.seed,
         "train_examples": len(split.train),
         "validation_examples": len(split.validation or ()),
-        "data": {"name": digits.name, "fingerprint": digits.fingerprint},
+        "data": {
+            "name": digits.name,
+            "fingerprint": digits.fingerprint,
+            "test_fingerprint": digits.test_fingerprint,
+        },
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
         "recipe": dataclasses.asdict(recipe),

@@ -1,0 +1,77 @@
+"""Scores finished runs on labelled pictures.
+
+python -m mnistpipe.evaluate --run=runs/X
+python -m mnistpipe.evaluate --run=runs/X,runs/Y --data=handwriting/ --tta=10
+
+Accuracy with its interval, per class, the confusion matrix, calibration, the
+hardest examples; several runs as an ensemble. Nothing is written unless --out
+names a folder, and never into a run's files.
+"""
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+from mnistpipe import data, finished, flagdefs, runfolder
+from mnistpipe.errors import UserError
+from mnistpipe.finished import FinishedRun
+from mnistpipe.scoring import EvaluationOptions
+
+
+def main(argv: list[str]) -> None:
+    """Evaluates what the flags say."""
+    del argv  # nothing but flags, which the parser has made sure of
+    options = flagdefs.scoring_from_flags(EvaluationOptions)
+    # What can be wrong is found before TensorFlow takes its seconds.
+    runs = [finished.read(path) for path in options.runs]
+    folder = pathlib.Path(options.out) if options.out else None
+    if folder is not None:
+        runfolder.RunFolder(folder).check()
+    test = _test_set(runs, options)
+    # As in main.py: errors of CUDA where there is no GPU are nobody's.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from mnistpipe import scorecard
+
+    card = scorecard.score(runs, test, options)
+    print(scorecard.to_json(card) if options.json else scorecard.text(card))
+    if folder is not None:
+        with runfolder.RunFolder(folder).errors():
+            folder.mkdir(parents=True, exist_ok=True)
+            scorecard.write(card, test, folder)
+
+
+def _test_set(
+    runs: Sequence[FinishedRun], options: EvaluationOptions
+) -> data.TestSet:
+    sizes = finished.sizes(runs)
+    test = data.load_test(
+        options.data or _own_data(runs),
+        shape=sizes.shape,
+        classes=sizes.classes,
+        normalize=options.normalize_pictures,
+    )
+    changed = [run for run in runs if run.own_test(test.fingerprint) is False]
+    if changed and not options.data:
+        raise UserError(
+            f"data: expected the test set that {changed[0].path} was trained"
+            f" with, came another in {test.name}; name it by --data if it is"
+            " meant"
+        )
+    return test
+
+
+def _own_data(runs: Sequence[FinishedRun]) -> str | None:
+    """What all the runs were trained on; None is the embedded MNIST."""
+    paths = {run.data for run in runs}
+    if len(paths) > 1:
+        names = ", ".join(sorted(path or "embedded MNIST" for path in paths))
+        raise UserError(
+            "data: expected --data=PATH, since the runs were trained on"
+            f" different data, came none ({names})"
+        )
+    return paths.pop() or None
+
+
+if __name__ == "__main__":
+    flagdefs.define_scoring(EvaluationOptions)
+    flagdefs.run(main)

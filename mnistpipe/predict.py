@@ -1,0 +1,46 @@
+"""Says which digit is in a picture, by finished runs.
+
+python -m mnistpipe.predict --run=runs/X a.png b.png
+
+A line per picture: the class and every class' probability. Several runs
+answer as an ensemble.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from mnistpipe import finished, flagdefs
+from mnistpipe.data import folders
+from mnistpipe.errors import UsageError
+from mnistpipe.scoring import PredictionOptions
+
+_MOST_FILES = 10_000
+
+
+def main(argv: list[str]) -> None:
+    """Answers for the pictures on the command line."""
+    paths = argv[1:]
+    if not 1 <= len(paths) <= _MOST_FILES:
+        raise UsageError(
+            f"expected 1 to {_MOST_FILES} pictures after the flags, came"
+            f" {len(paths)}"
+        )
+    options = flagdefs.scoring_from_flags(PredictionOptions)
+    # What can be wrong is found before TensorFlow takes its seconds.
+    runs = [finished.read(path) for path in options.runs]
+    sizes = finished.sizes(runs)
+    read = folders.reader(options.run, sizes.shape, options.normalize_pictures)
+    images = np.stack([read(Path(path)) for path in paths])
+    # As in main.py: errors of CUDA where there is no GPU are nobody's.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from mnistpipe import answers
+
+    found = answers.answer(runs, images, paths, options)
+    print(answers.to_json(found) if options.json else answers.text(found))
+
+
+if __name__ == "__main__":
+    flagdefs.define_scoring(PredictionOptions)
+    flagdefs.run(main, files=True)
