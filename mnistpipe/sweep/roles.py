@@ -27,6 +27,7 @@ from mnistpipe.sweep.options import SweepOptions
 from mnistpipe.sweep.report import Reporter
 from mnistpipe.sweep.settings import Settings, SweepError
 
+TUNE = (sys.executable, "-m", "mnistpipe.tune")
 DEFAULT_ADDRESS = "127.0.0.1:8790"
 # A chief that is started at the same time needs some seconds to listen.
 CHIEF_SECONDS = 10
@@ -99,15 +100,19 @@ def _own_address(options: SweepOptions) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def _only_one(path: pathlib.Path, what: str) -> Iterator[None]:
-    """Refuses to do what another process is doing."""
-    with open(path, "w") as file:
+    """Refuses to do what another process is doing; the file has its number."""
+    with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            file.seek(0)
             raise SweepError(
-                f"run_dir: expected nobody else at {what}, found a process"
-                " that is"
+                f"run_dir: expected nobody else at {what}, found process"
+                f" {file.read() or 'of unknown number'}"
             ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield
 
 
@@ -194,7 +199,8 @@ class Worker:
         self._log = folder / "workers" / f"{self._name}.log"
         self._log.parent.mkdir(exist_ok=True)
         self._command = [
-            *(sys.executable, "-m", "mnistpipe.tune", "--role=worker"),
+            *TUNE,
+            "--role=worker",
             f"--run_dir={folder}",
             f"--chief_address={address[0]}:{address[1]}",
             f"--worker_id={self._name}",

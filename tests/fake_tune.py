@@ -1,0 +1,15 @@
+"""The binary `tune`, and its workers, with the fake trainer."""
+
+import pathlib
+import sys
+
+from mnistpipe import flagdefs, tune
+from mnistpipe.sweep import roles, trials
+
+HERE = pathlib.Path(__file__)
+trials.TRAINER = (sys.executable, str(HERE.with_name("fake_trainer.py")))
+roles.TUNE = (sys.executable, str(HERE))
+
+if __name__ == "__main__":
+    flagdefs.define_sweep()
+    flagdefs.run(tune.main)
