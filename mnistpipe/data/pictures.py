@@ -27,6 +27,7 @@ the pixels that its header announces.
 """
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -203,15 +204,39 @@ def normalize(grey: np.ndarray) -> np.ndarray:
         grey = np.asarray(Image.fromarray(grey).reduce(factor))
     strength = ink(grey)
     rows, columns = _extent(strength > _EDGE)
-    cut = Image.fromarray(strength[rows, columns])
-    height, width = strength[rows, columns].shape
-    scale = BOX / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Pillow's filters widen with the reduction, which is the anti-aliasing.
-    # The box is cut a little narrow; bicubic would overshoot beside it.
-    digit = np.asarray(cut.resize(size, Image.Resampling.HAMMING))
+    digit = _into_box(strength[rows, columns])
     # Thin strokes have paled; MNIST's brightest pixels are 254 or 255.
     return np.rint(_centred(digit) * (255 / digit.max())).astype(np.uint8)
+
+
+def _into_box(cut: np.ndarray) -> np.ndarray:
+    """Scales a cut-out digit, float32 [H, W], to a longer side of 20.
+
+    The shorter side becomes a whole number of pixels too. The digit is not
+    stretched for that; what is missing beside it is paper.
+    """
+    from PIL import Image
+
+    scale = BOX / max(cut.shape)
+    sides = [max(1, math.ceil(length * scale - 1e-6)) for length in cut.shape]
+    margins = [
+        max(0.0, (side / scale - length) / 2)
+        for side, length in zip(sides, cut.shape, strict=True)
+    ]
+    around = [math.ceil(margin) for margin in margins]
+    padded = Image.fromarray(np.pad(cut, [(n, n) for n in around]))
+    first = [n - margin for n, margin in zip(around, margins, strict=True)]
+    last = [
+        n + length + margin
+        for n, length, margin in zip(around, cut.shape, margins, strict=True)
+    ]
+    # Pillow's filters widen with the reduction, which is the anti-aliasing.
+    digit = padded.resize(
+        sides[::-1],
+        Image.Resampling.HAMMING,
+        box=(first[1], first[0], last[1], last[0]),
+    )
+    return np.asarray(digit)
 
 
 def keeps_convention(grey: np.ndarray) -> bool:

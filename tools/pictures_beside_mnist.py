@@ -1,0 +1,59 @@
+"""Does MNIST come back from big pictures? Two accuracies side by side.
+
+python tools/pictures_beside_mnist.py runs/X [how many test digits]
+
+Writes test digits as other people's pictures might be: five times as large,
+dark ink on coloured paper, off-centre with wide margins, with noise, as JPEG;
+reads them back through mnistpipe.data and scores the run on both.
+"""
+
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+from PIL import Image
+
+from mnistpipe import data, evaluation, finished, prediction
+
+SCALE = 5
+PAPER, INK = np.array([250, 240, 200]), np.array([30, 40, 110])
+
+
+def as_photo(digit: np.ndarray, rng: np.random.Generator) -> Image.Image:
+    side = SCALE * digit.shape[0]
+    large = Image.fromarray(digit).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    margins = rng.integers(0, 2 * SCALE * 10, (2, 2))
+    strength = np.pad(np.asarray(large) / 255, margins)[..., np.newaxis]
+    picture = PAPER * (1 - strength) + INK * strength
+    picture += rng.normal(0, 4, picture.shape)
+    return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+
+
+def main() -> None:
+    run = finished.read(sys.argv[1])
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    test = data.load().test
+    rng = np.random.default_rng(1)
+    with tempfile.TemporaryDirectory() as folder:
+        for label in range(10):
+            (pathlib.Path(folder) / str(label)).mkdir()
+        for index in range(count):
+            place = pathlib.Path(folder) / str(test.labels[index])
+            photo = as_photo(test.images[index, ..., 0], rng)
+            photo.save(place / f"{index:05}.jpg", quality=85)
+        read = data.load_test(folder)
+    order = [int(pathlib.Path(file).stem) for file in read.files]
+    for name, images in (
+        ("as stored", test.images[order]),
+        ("from pictures", read.examples.images),
+    ):
+        answers = prediction.probabilities(run, images, 1, 0)
+        scores = evaluation.score(answers, read.examples.labels)
+        print(f"{name:<15}{scores.accuracy:.4%} of {scores.examples:,}")
+
+
+if __name__ == "__main__":
+    main()
