@@ -1,0 +1,66 @@
+"""Tiny finished runs, and the two binaries called within this process."""
+
+import contextlib
+import io
+import sys
+from unittest import mock
+
+import helpers
+import numpy as np
+from absl import flags
+from absl.testing import flagsaver
+
+from mnistpipe import data, flagdefs, models, training
+from mnistpipe.scoring import EvaluationOptions
+
+
+def save_npz(path, digits=None, **changes):
+    """A data file of a few digits."""
+    digits = digits or helpers.few_digits()
+    arrays = {
+        "x_train": digits.train.images,
+        "y_train": digits.train.labels,
+        "x_test": digits.test.images,
+        "y_test": digits.test.labels,
+    }
+    np.savez(path, **(arrays | changes))
+    return path
+
+
+def finished_run(folder, npz, *, build=helpers.tiny_network, recipe=(), **how):
+    """A run of no epochs; its network is tiny unless told otherwise."""
+    with mock.patch.object(models, "build", build):
+        training.train(
+            helpers.quick_recipe(**{"epochs": 0, **dict(recipe)}),
+            helpers.quick_options(folder, data=str(npz), **how),
+            data.load(npz),
+        )
+    return folder
+
+
+def call(binary, *arguments, files=False):
+    """(status, stdout, stderr) of `flagdefs.run`, as the binary calls it.
+
+    Only absl's own set-up of a process (logging, faulthandler) is left out.
+    The flags are those of evaluate, which has all of predict's.
+    """
+
+    def without_setup(main, flags_parser):
+        sys.exit(main(flags_parser(sys.argv)))
+
+    flagdefs.define_scoring(EvaluationOptions)
+    out, err = io.StringIO(), io.StringIO()
+    status = 0
+    with (
+        flagsaver.flagsaver(),
+        mock.patch.object(sys, "argv", [binary.__name__, *map(str, arguments)]),
+        mock.patch.object(flagdefs.app, "run", without_setup),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        flags.FLAGS.unparse_flags()
+        try:
+            flagdefs.run(binary.main, files=files)
+        except SystemExit as end:
+            status = end.code or 0
+    return status, out.getvalue(), err.getvalue()
