@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mnistpipe.recipes import Recipe
 from mnistpipe.sweep import space, trials
 from mnistpipe.sweep.options import OBJECTIVES
 from mnistpipe.sweep.settings import Settings
@@ -72,7 +73,7 @@ def _row(path: pathlib.Path, settings: Settings) -> Row:
     )
 
 
-def recipe_of(row: Row, settings: Settings) -> Any:
+def recipe_of(row: Row, settings: Settings) -> Recipe:
     """The recipe that a trial trained."""
     return space.recipe_at(settings.recipe, row.values, row.epochs)
 

@@ -44,14 +44,15 @@ _THREADS = (
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """host:port.
+    """host:port; keras-tuner cannot take IPv6's colons.
 
     Raises:
       SweepError: it is something else.
     """
-    host, colon, port = text.rpartition(":")
-    if host and colon and port.isdecimal() and 0 < int(port) < 65536:
-        return host, int(port)
+    host, _, port = text.rpartition(":")
+    number = int(port) if port.isdecimal() else 0
+    if host and ":" not in host and 0 < number < 65536:
+        return host, number
     raise SweepError(
         f"chief_address: expected host:port, as {DEFAULT_ADDRESS}, came"
         f" {text!r}"
