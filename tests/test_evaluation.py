@@ -6,6 +6,7 @@ import helpers
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 from mnistpipe import evaluation
 
@@ -69,3 +70,85 @@ def test_every_picture_is_scored_once_whatever_the_batches(monkeypatch):
     scores = evaluation.evaluate(network, pictures, test.labels)
     assert scores.examples == 100
     assert scores.accuracy == helpers.accuracy(network, test)
+
+
+@pytest.mark.parametrize(
+    ("correct", "examples"),
+    [(0, 1), (1, 1), (0, 50), (50, 50), (9972, 10_000), (9999, 10_000)],
+)
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.999])
+def test_wilson_is_scipy_s(correct, examples, level):
+    interval = evaluation.wilson(correct, examples, level)
+    expected = stats.binomtest(correct, examples).proportion_ci(
+        level, method="wilson"
+    )
+    assert interval.low == pytest.approx(expected.low, abs=1e-12)
+    assert interval.high == pytest.approx(expected.high, abs=1e-12)
+    assert 0 <= interval.low <= correct / examples <= interval.high <= 1
+    assert interval.method == "Wilson score" and interval.level == level
+
+
+def made_up(rng, count=500, classes=4):
+    probabilities = rng.dirichlet(np.full(classes, 0.3), count)
+    labels = np.array([rng.choice(classes, p=p) for p in probabilities])
+    return probabilities, labels
+
+
+def test_classes_and_confusion_by_counting(rng):
+    probabilities, labels = made_up(rng)
+    answers = probabilities.argmax(axis=1)
+    matrix = evaluation.confusion(probabilities, labels)
+    details = evaluation.per_class(probabilities, labels)
+    for label in range(4):
+        for answer in range(4):
+            both = np.sum((labels == label) & (answers == answer))
+            assert matrix[label, answer] == both
+        hits = matrix[label, label]
+        detail = details[label]
+        assert detail.examples == np.sum(labels == label)
+        assert detail.answers == np.sum(answers == label)
+        assert detail.recall == pytest.approx(hits / detail.examples)
+        assert detail.precision == pytest.approx(hits / detail.answers)
+        f1 = 2 * hits / (detail.examples + detail.answers)
+        assert detail.f1 == pytest.approx(f1)
+
+
+def test_a_class_that_nobody_has_or_answers_has_no_shares():
+    details = evaluation.per_class(PROBABILITIES[:2], np.array([0, 0]))
+    assert (details[0].recall, details[0].precision) == (0.5, 1.0)
+    assert (details[1].recall, details[1].precision) == (None, 0.0)
+    assert details[2].recall is details[2].precision is details[2].f1 is None
+
+
+def test_calibration_by_its_definition(rng):
+    probabilities, labels = made_up(rng)
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    found = evaluation.calibration(probabilities, labels, bins=10)
+    error, rows = 0.0, []
+    for low in range(10):
+        inside = (confidence > low / 10) & (confidence <= (low + 1) / 10)
+        if inside.any():
+            gap = abs(right[inside].mean() - confidence[inside].mean())
+            error += inside.mean() * gap
+            rows.append((inside.sum(), confidence[inside].mean()))
+    assert found.error == pytest.approx(error)
+    assert found.confidence == pytest.approx(confidence.mean())
+    assert [row.examples for row in found.bins] == [n for n, _ in rows]
+    assert [row.confidence for row in found.bins] == pytest.approx(
+        [mean for _, mean in rows]
+    )
+    # Labels drawn from the probabilities: as well calibrated as can be.
+    assert found.error < 0.1
+    # Answers that are sure and wrong: the worst there is.
+    sure = np.eye(4)[(labels + 1) % 4]
+    assert evaluation.calibration(sure, labels).error == 1.0
+    assert evaluation.calibration(np.eye(4)[labels], labels).error == 0.0
+
+
+def test_the_hardest_are_those_of_least_probability(rng):
+    probabilities, labels = made_up(rng, 50)
+    found = evaluation.hardest(probabilities, labels, 50)
+    own = [probabilities[i, labels[i]] for i in found]
+    assert own == sorted(own) and sorted(found) == list(range(50))
+    assert len(evaluation.hardest(probabilities, labels, 0)) == 0
