@@ -7,12 +7,11 @@ the two names that the training gives.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnistpipe import networkfile, runfolder
+from mnistpipe import networkfile, runfolder, safejson
 from mnistpipe.data import files
 from mnistpipe.data.examples import DataError, data_error
 from mnistpipe.errors import UserError
@@ -177,11 +176,11 @@ def _parsed(place: pathlib.Path) -> dict[str, Any]:
     if len(content) > _MAX_BYTES:
         raise data_error(place, f"at most {_MAX_BYTES} bytes", "more")
     try:
-        metrics = json.loads(content)
+        metrics = safejson.loads(content)
         _check_words(place, metrics)
     except DataError:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         came = f"{type(error).__name__} {error}"
         raise data_error(place, wanted, came[:200]) from None
     if not isinstance(metrics, dict):

@@ -368,7 +368,9 @@ def _lacks_value(name: str, assignment: str | None) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    """The message in one line, and nothing that a terminal would obey."""
+    line = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def run(

@@ -15,13 +15,13 @@ Keras' own safe mode alone has let other things through in some versions.
 
 import dataclasses
 import io
-import json
 import math
 import os
 import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from mnistpipe import safejson
 from mnistpipe.errors import UserError
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -86,13 +86,13 @@ def inspect(path: str | os.PathLike[str]) -> Sizes:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)
-            config = json.loads(archive.read(CONFIG))
+            config = safejson.loads(archive.read(CONFIG))
             foreign = _foreign_class(config)
             if foreign is not None:
                 raise _UnsafeError(f"one with {foreign}, which is not loaded")
             sizes = _sizes(config)
             _check_weights(archive.read(WEIGHTS))
-    except Exception as damage:  # json, zipfile and h5py raise nearly anything
+    except Exception as damage:  # zipfile and h5py raise nearly anything
         raise error(path, damage) from damage
     return sizes
 

@@ -92,16 +92,17 @@ def reader(
 def _class_folders(folder: Path, classes: int) -> list[tuple[int, Path]]:
     """(label, sub-folder) in order."""
     found = []
+    labels = {str(label): label for label in range(classes)}
     for path in _visible(folder):
-        label = int(path.name) if path.name.isdecimal() else -1
-        if str(label) != path.name or label >= classes or not path.is_dir():
+        # Neither "07" nor "٧": one name for one class.
+        if path.name not in labels or not path.is_dir():
             wanted = (
                 f"only sub-folders named by their label, 0 to {classes - 1}"
             )
             kind = "the folder" if path.is_dir() else "the file"
             raise data_error(folder, wanted, f"{kind} {path.name[:80]!r}")
         check_inside(path, folder)
-        found.append((label, path))
+        found.append((labels[path.name], path))
     if not found:
         wanted = (
             "IDX files (t10k-images-idx3-ubyte, …) or pictures in sub-folders"
