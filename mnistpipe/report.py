@@ -30,6 +30,18 @@ def summary(metrics: Mapping[str, Any]) -> str:
     return "\n".join(row(name, str(text)) for name, text in rows.items())
 
 
+def opening(origin: Mapping[str, Any]) -> str:
+    """What stands above the figures that a training prints."""
+    read = origin["options"]["evaluate_test"] or None
+    rows = {
+        "training": f"{origin['arch']}, {origin['train_examples']:,} images "
+        f"of {origin['data']['name']}, seed {origin['seed']}",
+        "protocol": protocol({**origin, "test_accuracy": read}),
+        "made with": made_with(origin),
+    }
+    return "\n".join(row(name, text) for name, text in rows.items())
+
+
 def protocol(metrics: Mapping[str, Any]) -> str:
     """How the number was selected, in words; no accuracy goes without."""
     name = metrics["protocol"]
@@ -93,11 +105,14 @@ def _documented(metrics: Mapping[str, Any]) -> str:
 
 def _training(metrics: Mapping[str, Any]) -> str:
     epochs = f"{metrics['epochs_run']} of {metrics['recipe']['epochs']} epochs"
+    resumed = metrics["resumed_at_steps"]
+    steps = f", resumed at step {', '.join(map(str, resumed))}"
     return (
         f"{epochs} of {metrics['train_examples']:,} images of "
         f"{metrics['data']['name']} in {_time(metrics['duration_seconds'])}, "
         f"{metrics['images_per_second']:,.0f} images/s, input on the "
         f"{metrics['input']}, seed {metrics['seed']}"
+        f"{steps if resumed else ''}"
     )
 
 

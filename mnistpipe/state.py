@@ -44,14 +44,20 @@ def make_dropout_saveable() -> None:
         keras.backend.experimental.enable_tf_random_generator()
 
 
+def forgets(optimizer: str) -> bool:
+    """Whether an optimizer keeps something where it can't be taken from."""
+    return optimizer == "nadam" and not hasattr(keras, "Variable")
+
+
 def variables(network: keras.Model, trainer: keras.Model) -> dict[str, list]:
     """All variables that decide the next step, by kind."""
     optimizer = trainer.optimizer
     optimizer.build(trainer.trainable_variables)
     steering = list(optimizer.variables)
-    rate = optimizer.learning_rate
-    if not any(rate is one for one in steering):  # Keras 2 leaves it out
-        steering.append(rate)
+    # Keras 2 leaves some out: the learning rate, Nadam's product.
+    for value in vars(optimizer).values():
+        if hasattr(value, "assign") and not any(value is v for v in steering):
+            steering.append(value)
     return {
         "network": [*network.variables, *_generators(network)],
         "optimizer": steering,

@@ -35,6 +35,7 @@ from mnistpipe import (
     models,
     pipeline,
     provenance,
+    report,
     resume,
     runfolder,
     state,
@@ -95,6 +96,8 @@ def train(
         else:
             folder.create(flagfile)
             stack.enter_context(folder.locked())
+        if options.verbose:  # Keras is about to print figures
+            print(report.opening(origin))
         fitted = fit(recipe, options, network, feed, folder, origin, saved)
         scores = None
         try:
@@ -129,6 +132,11 @@ def _open(
     if saved:
         notes += resume.check_machine(
             folder, saved, provenance.versions(), provenance.hardware()
+        )
+    if state.forgets(recipe.optimizer):
+        notes.append(
+            f"{folder.path}: the same bits are not promised with Keras 2's "
+            f"{recipe.optimizer}, which counts steps where nothing can see it"
         )
     for line in notes:
         print(line, file=sys.stderr)

@@ -27,6 +27,7 @@ METRICS = {
     "weights": "best.keras",
     "best_epoch": 41,
     "epochs_run": 100,
+    "resumed_at_steps": [],
     "duration_seconds": 3725.2,
     "images_per_second": 1234.5,
     "input": "host",
@@ -110,3 +111,28 @@ def test_each_recipe_has_its_documented_scores():
 )
 def test_durations(seconds, words):
     assert words in summary({**METRICS, "duration_seconds": seconds})
+
+
+def test_a_resumed_run_says_so():
+    assert "resumed" not in summary(METRICS)
+    text = summary({**METRICS, "resumed_at_steps": [120, 860]})
+    assert "seed 7, resumed at step 120, 860" in text
+
+
+def test_the_opening_has_what_its_figures_need():
+    origin = {
+        name: METRICS[name]
+        for name in (
+            *("arch", "protocol", "selected_on_test", "validation_examples"),
+            *("train_examples", "seed", "data", "versions", "hardware"),
+        )
+    }
+    origin["options"] = {"evaluate_test": True}
+    text = " ".join(report.opening(origin).split())
+    assert "strided400k, 55,000 images of mnist, seed 7" in text
+    assert "split: 5,000 training images held out; test set read once" in text
+    assert "TensorFlow 2.21.0" in text
+    selected = {**origin, "protocol": "test", "selected_on_test": True}
+    assert "test: selected on the test set" in report.opening(selected)
+    origin["options"] = {"evaluate_test": False}
+    assert "test set not read" in report.opening(origin)

@@ -25,6 +25,7 @@ from mnistpipe import (
     models,
     resume,
     runfolder,
+    state,
     training,
 )
 from mnistpipe.errors import UserError
@@ -47,7 +48,8 @@ RECIPE = helpers.quick_recipe(
     learning_rate=0.1,
     plateau_monitor="val_loss",
     plateau_patience=1,
-    early_stopping_patience=2,
+    early_stopping_monitor="val_loss",
+    early_stopping_patience=3,
 )
 
 
@@ -88,9 +90,9 @@ def go_on(path, recipe=RECIPE, **options):
 
 
 def last_state(path):
-    state, damaged = checkpoint.newest(path)
+    saved, damaged = checkpoint.newest(path)
     assert not damaged
-    return state
+    return saved
 
 
 class Reference:
@@ -103,7 +105,7 @@ class Reference:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoint, "KEEP", 1000)
             self.metrics = run(path, recipe, save_every=1, **options)
-        self.state = last_state(path)
+        self.saved = last_state(path)
 
     def killed_at(self, path, step, **beside):
         """A folder such as a kill leaves it after some step."""
@@ -117,13 +119,13 @@ class Reference:
 
     def check(self, path, metrics):
         """Everything that a run leaves, beside this one's."""
-        state = last_state(path)
-        assert state.step == self.state.step
-        assert state.arrays.keys() == self.state.arrays.keys()
+        saved = last_state(path)
+        assert saved.step == self.state.step
+        assert saved.arrays.keys() == self.state.arrays.keys()
         for name, array in self.state.arrays.items():
-            np.testing.assert_array_equal(state.arrays[name], array, name)
+            np.testing.assert_array_equal(saved.arrays[name], array, name)
         for name in ("memory", "stopped", "history"):
-            assert state.facts[name] == self.state.facts[name]
+            assert saved.facts[name] == self.state.facts[name]
         history = (self.path / "history.csv").read_bytes()
         assert (path / "history.csv").read_bytes() == history
         for name in ("best.keras", "last.keras"):
@@ -257,7 +259,8 @@ def test_the_compiled_device_path(tmp_path):
         decay_factor=0.5,
         early_stopping_patience=0,
         epochs=2,
-        optimizer="nadam",
+        # Keras 2's Nadam counts in Python as well.
+        optimizer="adamax" if state.forgets("nadam") else "nadam",
     )
     options = {"input": "device", "jit_compile": "on"}
     whole = Reference(tmp_path / "whole", recipe, **options)
@@ -268,11 +271,11 @@ def test_the_compiled_device_path(tmp_path):
 def test_auto_goes_on_where_the_run_was(tmp_path):
     """And not where this machine would be by itself."""
     run(tmp_path, RECIPE.replace(epochs=1), input="auto")
-    state = last_state(tmp_path)
-    assert state.facts["input"] == "host"
-    facts = {**state.facts, "input": "device"}
+    saved = last_state(tmp_path)
+    assert saved.facts["input"] == "host"
+    facts = {**saved.facts, "input": "device"}
     shutil.rmtree(tmp_path / "state")
-    checkpoint.write(tmp_path, checkpoint.State(3, facts, state.arrays))
+    checkpoint.write(tmp_path, checkpoint.State(3, facts, saved.arrays))
     metrics = go_on(tmp_path, RECIPE.replace(epochs=2), input="auto")
     assert metrics["input"] == "device"
 
@@ -435,11 +438,11 @@ def full_disk(step):
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     write = checkpoint.write
 
-    def limited(run, state):
-        if state.step >= step:
+    def limited(run, saved):
+        if saved.step >= step:
             resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
         try:
-            write(run, state)
+            write(run, saved)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 
@@ -540,10 +543,10 @@ def test_a_forged_state_runs_no_code_and_takes_no_memory(tmp_path, kind):
 
 
 def test_a_state_of_another_network_is_refused(tmp_path, short):
-    state = short.state
-    arrays = {**state.arrays, "network/000": np.zeros((3, 3), np.float32)}
+    saved = short.state
+    arrays = {**saved.arrays, "network/000": np.zeros((3, 3), np.float32)}
     path = short.killed_at(tmp_path / "run", 0)
-    checkpoint.write(path, checkpoint.State(99, state.facts, arrays))
+    checkpoint.write(path, checkpoint.State(99, saved.facts, arrays))
     with pytest.raises(UserError, match="expected network variables"):
         go_on(path, short.recipe)
 
