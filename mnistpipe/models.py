@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import layers
 
-from mnistpipe import documented, networkfile, recipes
+from mnistpipe import documented, networkfile, recipes, widths
 from mnistpipe.networkfile import ModelError
 from mnistpipe.recipes import Recipe
 
@@ -36,13 +36,17 @@ def strided400k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 
     def conv3(x: keras.KerasTensor, filters: int, n: int) -> keras.KerasTensor:
         x = layers.Conv2D(
-            filters, 3, use_bias=False, activation=fused, name=f"conv{n}"
+            widths.of(filters, recipe),
+            3,
+            use_bias=False,
+            activation=fused,
+            name=f"conv{n}",
         )(x)
         return _norm(x, recipe, n)
 
     def conv5(x: keras.KerasTensor, filters: int, n: int) -> keras.KerasTensor:
         return layers.Conv2D(
-            filters,
+            widths.of(filters, recipe),
             5,
             strides=2,
             padding="same",
@@ -52,7 +56,7 @@ def strided400k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 
     if recipe.stem == "printed":
         x = layers.Conv2D(
-            32,
+            widths.of(32, recipe),
             2,
             dilation_rate=2,
             use_bias=False,
@@ -82,10 +86,12 @@ def pool2m(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     """
 
     def conv(x: keras.KerasTensor, filters: int, n: int) -> keras.KerasTensor:
+        filters = widths.of(filters, recipe)
         x = layers.Conv2D(filters, 3, padding="same", name=f"conv{n}")(x)
         return _norm_and_activation(x, recipe, n)
 
     def dense(x: keras.KerasTensor, units: int, n: int) -> keras.KerasTensor:
+        units = widths.of(units, recipe)
         x = layers.Dense(units, name=f"dense{n - 4}")(x)
         return _norm_and_activation(x, recipe, n)
 
@@ -118,7 +124,11 @@ def compact500k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
         x: keras.KerasTensor, filters: int, size: int, n: int
     ) -> keras.KerasTensor:
         x = layers.Conv2D(
-            filters, size, padding="same", use_bias=False, name=f"conv{n}"
+            widths.of(filters, recipe),
+            size,
+            padding="same",
+            use_bias=False,
+            name=f"conv{n}",
         )(x)
         return _norm_and_activation(x, recipe, n)
 
@@ -142,16 +152,17 @@ def wide900k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     of dropout are completed from public code.
     """
     fused = {"padding": "same", "activation": recipe.activation}
-    x = layers.Conv2D(32, 5, name="conv1", **fused)(x)
-    x = layers.Conv2D(32, 5, name="conv2", **fused)(x)
+    narrow, wide, dense = (widths.of(n, recipe) for n in (32, 64, 256))
+    x = layers.Conv2D(narrow, 5, name="conv1", **fused)(x)
+    x = layers.Conv2D(narrow, 5, name="conv2", **fused)(x)
     x = layers.MaxPooling2D(name="pool1")(x)
     x = _dropout(x, recipe.dropout, "dropout1")
-    x = layers.Conv2D(64, 3, name="conv3", **fused)(x)
-    x = layers.Conv2D(64, 3, name="conv4", **fused)(x)
+    x = layers.Conv2D(wide, 3, name="conv3", **fused)(x)
+    x = layers.Conv2D(wide, 3, name="conv4", **fused)(x)
     x = layers.MaxPooling2D(name="pool2")(x)
     x = _dropout(x, recipe.dropout, "dropout2")
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(256, activation=recipe.activation, name="dense1")(x)
+    x = layers.Dense(dense, activation=recipe.activation, name="dense1")(x)
     return _dropout(x, recipe.output_dropout, "dropout3")
 
 
@@ -191,6 +202,7 @@ def build(
     input_shape: Sequence[int] = (28, 28, 1),
     classes: int = 10,
     stem: str = "printed",
+    width: float | None = None,
     activation: str = "relu",
     dropout: float | None = None,
     output_dropout: float | None = None,
@@ -203,6 +215,8 @@ def build(
       input_shape: height, width and channels of the pictures.
       classes: how many probabilities come out.
       stem: strided400k's first convolution, 'printed' or '3x3'.
+      width: factor of every layer's width but the output's; None is 1, the
+        documented network.
       activation: 'relu' or 'gelu', after every layer but the last.
       dropout: share dropped inside the network; None is as documented.
       output_dropout: share dropped before the output layer, likewise.
@@ -212,7 +226,8 @@ def build(
       RecipeError: there is no such architecture, or a value is out of range.
       ModelError: the pictures are too small for it, or have no such shape.
     """
-    rates = {
+    numbers = {
+        "width": width,
         "dropout": dropout,
         "output_dropout": output_dropout,
         "batchnorm_momentum": batchnorm_momentum,
@@ -220,7 +235,7 @@ def build(
     recipe = recipes.recipe_for(arch).replace(
         stem=stem,
         activation=activation,
-        **{name: rate for name, rate in rates.items() if rate is not None},
+        **{name: n for name, n in numbers.items() if n is not None},
     )
     _check_shape(arch, input_shape, classes)
     pictures = keras.Input(tuple(input_shape), name="pictures")

@@ -221,6 +221,10 @@ class Recipe:
         "Architecture", STEMS, "the first convolution of strided400k: 'printed'"
         " has the document's 128 parameters (2x2, dilated by 2), '3x3' the 288"
         " of the public code", default="printed")
+    width: float = _number(
+        "Architecture", Interval(0.25, 4), "factor of every layer's documented"
+        " filters or units but the output's, rounded to multiples of 8, at"
+        " least 8; 1 is exactly the documented network", default=1.0)
     activation: str = _name(
         "Architecture", ACTIVATIONS, "activation of all layers but the last",
         default="relu")

@@ -188,6 +188,7 @@ def build(recipe: Recipe, digits: data.Digits) -> keras.Model:
         input_shape=digits.train.images.shape[1:],
         classes=digits.classes,
         stem=recipe.stem,
+        width=recipe.width,
         activation=recipe.activation,
         dropout=recipe.dropout,
         output_dropout=recipe.output_dropout,

@@ -66,8 +66,11 @@ def _settings(options: SweepOptions) -> Settings:
         raise RecipeError("epochs: expected at least 1 in a sweep, came 0")
     run = trial_options(flagdefs.options_from_flags())
     ranges = space.read(options.space) if options.space else None
-    axes = space.select(recipe, options.search, ranges)
     digits = data.load(run.data or None)
+    budget = space.Budget(
+        options.max_parameters, digits.train.images.shape[1:], digits.classes
+    )
+    axes = space.select(recipe, options.search, ranges, budget)
     _check_split(run, digits)
     return Settings(recipe, run, options, axes, digits.fingerprint)
 

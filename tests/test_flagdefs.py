@@ -58,6 +58,7 @@ def test_flagfile_and_documented_recipe_are_the_same(arch):
 
 CHANGED = {
     "stem": "3x3",
+    "width": 0.75,
     "activation": "gelu",
     "dropout": 0.3,
     "output_dropout": 0.15,

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from mnistpipe import documented, models, recipes
+from mnistpipe import documented, models, recipes, widths
 from mnistpipe.errors import UserError
 
 CONV, NORM, RELU = "Conv2D", "BatchNormalization", "Activation"
@@ -146,6 +146,70 @@ def test_compact500k_keeps_its_budget():
     assert "224,810 parameters" in models.compact500k.__doc__
 
 
+# Output shape and parameters of wide900k's weighted layers.
+WIDTHS = {
+    0.5: [
+        ((28, 28, 16), 25 * 16 + 16),
+        ((28, 28, 16), 25 * 16 * 16 + 16),
+        ((14, 14, 32), 9 * 16 * 32 + 32),
+        ((14, 14, 32), 9 * 32 * 32 + 32),
+        ((128,), 7 * 7 * 32 * 128 + 128),
+        ((10,), 128 * 10 + 10),
+    ],
+    2: [
+        ((28, 28, 64), 25 * 64 + 64),
+        ((28, 28, 64), 25 * 64 * 64 + 64),
+        ((14, 14, 128), 9 * 64 * 128 + 128),
+        ((14, 14, 128), 9 * 128 * 128 + 128),
+        ((512,), 7 * 7 * 128 * 512 + 512),
+        ((10,), 512 * 10 + 10),
+    ],
+}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_width_scales_every_layer_but_the_output(width):
+    built = [
+        (models.output_shape(layer), layer.count_params())
+        for layer in models.build("wide900k", width=width).layers
+        if layer.count_params()
+    ]
+    assert built == WIDTHS[width]
+
+
+def test_widths_are_multiples_of_8_and_never_less():
+    # 32, 64, 96 and 128, by 0.27 and by 1.125: 8.64, 17.28, 25.92, 34.56;
+    # 36, which is in the middle and goes up, 72, 108, 144.
+    for width, expected in [
+        (0.27, [8, 16, 16, 24, 32]),
+        (1.125, [40, 72, 72, 112, 144]),
+    ]:
+        model = models.build("compact500k", width=width)
+        convs = [x for x in model.layers if type(x).__name__ == CONV]
+        assert [layer.filters for layer in convs] == expected
+    assert widths.of(8, recipes.RECIPES["pool2m"].replace(width=0.25)) == 8
+
+
+@pytest.mark.parametrize(
+    ("width", "shape", "classes"),
+    [
+        (None, (28, 28, 1), 10),
+        (0.25, (20, 31, 2), 7),
+        (0.7, (13, 14, 1), 2),
+        (1.375, (32, 29, 3), 12),
+    ],
+)
+@pytest.mark.parametrize("arch", ARCHS)
+def test_parameters_are_counted_as_keras_does(arch, width, shape, classes):
+    for stem in recipes.STEMS if arch == "strided400k" else ["printed"]:
+        model = models.build(
+            arch, input_shape=shape, classes=classes, stem=stem, width=width
+        )
+        recipe = recipes.RECIPES[arch].replace(stem=stem, width=width or 1)
+        counted = widths.parameters(recipe, shape, classes)
+        assert counted == model.count_params()
+
+
 def test_the_printed_stem_is_2x2_dilated_by_2():
     stem = models.build("strided400k", stem="printed").get_layer("conv1")
     assert stem.kernel_size == (2, 2) and stem.dilation_rate == (2, 2)
@@ -234,6 +298,8 @@ def test_the_smallest_picture_is_the_smallest(arch):
     [
         ({"arch": "pool2"}, "did you mean 'pool2m'"),
         ({"arch": "pool2m", "stem": "3x3"}, "only strided400k"),
+        ({"arch": "pool2m", "width": 0}, "width: expected a number in"),
+        ({"arch": "pool2m", "width": 5}, "width: expected a number in"),
         ({"arch": "pool2m", "activation": "selu"}, "relu, gelu"),
         ({"arch": "pool2m", "dropout": 1}, "dropout: expected"),
         ({"arch": "pool2m", "output_dropout": -1}, "output_dropout: "),

@@ -35,6 +35,7 @@ DOCUMENTED = {
     "checkpoint": ["best", "none", "best", "best"],
     "early_stopping_patience": [0, 0, 0, 10],
     "stem": ["printed"] * 4,
+    "width": [1] * 4,
     "activation": ["relu"] * 4,
     "dropout": [0.4, 0.25, 0, 0.25],
     "output_dropout": [0, 0.5, 0.2, 0.5],
@@ -153,6 +154,7 @@ NOT_NUMBERS = [math.nan, math.inf, -math.inf, "10", None, True, 1j, [1]]
 BAD = [
     ("arch", ["pool2", "", None, 3, "POOL2M"]),
     ("stem", ["5x5", "", None]),
+    ("width", [0, -1, 0.24, 4.01, *NOT_NUMBERS]),
     ("activation", ["selu", "", 1]),
     ("dropout", [-0.1, 1, 1.5, *NOT_NUMBERS]),
     ("output_dropout", [-1e-9, 1, *NOT_NUMBERS]),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from mnistpipe import flagdefs, recipes
+from mnistpipe import flagdefs, models, recipes
 from mnistpipe.errors import UserError
 from mnistpipe.recipes import ARCHS, RECIPES, RecipeError, RunOptions
 from mnistpipe.sweep import report, results, roles, settings, space, trials
@@ -71,7 +71,7 @@ def test_the_neighbourhood_holds_the_documented_point(arch):
     assert set(axes) == {
         *("learning_rate", "schedule", "batch_size", "label_smoothing"),
         *("dropout", "output_dropout", "rotation", "width_shift"),
-        *("height_shift", "shear", "zoom", "noise", "optimizer"),
+        *("height_shift", "shear", "zoom", "noise", "optimizer", "width"),
     }
     for name, axis in axes.items():
         value = getattr(recipe, name)
@@ -207,6 +207,63 @@ def test_unknown_names_list_those_that_exist(search, word):
         space.select(RECIPES["pool2m"], search)
     names = ", ".join(space.derive(RECIPES["pool2m"]))
     assert names in str(caught.value) and word in str(caught.value)
+
+
+# The largest network by default.
+BUDGETS = {
+    "strided400k": 403_562,
+    "pool2m": 2_213_610,
+    "compact500k": 500_000,
+    "wide900k": 887_530,
+}
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("arch", ARCHS)
+def test_widths_stay_within_the_budget(arch, given):
+    """Counted in the networks themselves."""
+    most = BUDGETS[arch] * 3 // 2 if given else BUDGETS[arch]
+    budget = space.Budget(most if given else 0)
+    choices = space.select(RECIPES[arch], budget=budget)["width"].choices
+    counts = {
+        width: models.build(arch, width=width).count_params()
+        for width in (0.5, 0.625, 0.75, 0.875, 1, 1.125, 1.25, 1.375, 1.5)
+    }
+    assert choices == tuple(w for w in counts if counts[w] <= most)
+    wider = given or arch == "compact500k"
+    assert (choices[-1] > 1) == wider and choices[-1] >= 1
+
+
+def test_a_budget_is_of_the_data_and_of_the_stems():
+    recipe = RECIPES["pool2m"]
+    # 7 x 7 pixels reach the first Dense of the documented network, 12 x 12 here
+    large = space.Budget(3_000_000, (48, 48, 3), 5)
+    with pytest.raises(RecipeError, match=r"max_parameters: .*came 3000000"):
+        space.select(recipe, "width", budget=large)
+    large = space.Budget(0, (48, 48, 3), 5)
+    assert space.select(recipe, "width", budget=large)["width"].choices == (
+        *(0.5, 0.625, 0.75, 0.875, 1.0),
+    )
+    recipe = RECIPES["strided400k"]
+    stems = {"stem": ["3x3"]}
+    assert "stem" in space.select(recipe, "stem", stems)
+    with pytest.raises(RecipeError, match=r"at least 403722.*came 403562"):
+        space.select(recipe, "stem", stems, space.Budget(403_562))
+
+
+@pytest.mark.parametrize("ranges", [[0.5, 2], {"min": 0.5, "max": 2}])
+def test_widths_asked_for_beyond_the_budget_are_refused(ranges):
+    recipe, ranges = RECIPES["wide900k"], {"width": ranges}
+    count = models.build("wide900k", width=2).count_params()
+    with pytest.raises(RecipeError) as caught:
+        space.select(recipe, "", ranges, space.Budget(count - 1))
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    assert f"at most {count - 1} " in message and f"makes {count}" in message
+    axes = space.select(recipe, "", ranges, space.Budget(count))
+    assert axes["width"] == space.from_json(ranges, recipe)["width"]
+    # What is not searched does not matter.
+    space.select(recipe, "zoom", ranges)
 
 
 # The settings.

@@ -203,6 +203,14 @@ BAD = {
         ["--arch=pool2m", "--space=empty.json"],
         ["zoom", "empty range 0.2 to 0.1"],
     ),
+    "a budget below the document": (
+        ["--arch=pool2m", "--max_parameters=2213609"],
+        ["max_parameters", "at least 2213610", "came 2213609"],
+    ),
+    "no number of parameters": (
+        ["--arch=pool2m", "--max_parameters=-1"],
+        ["max_parameters", "an integer in", "-1"],
+    ),
     "no file of ranges": (
         ["--arch=pool2m", "--space=gone.json"],
         ["gone.json"],

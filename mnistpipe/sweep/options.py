@@ -35,6 +35,10 @@ class SweepOptions:
         str, "", "a JSON file of ranges, {\"rotation\": {\"min\": 0, \"max\":"
         " 30}, \"batch_size\": [32, 64]}, in place of the neighbourhoods; any"
         " field of the recipe may be named; \"log\": true draws logarithms")
+    max_parameters: int = _flag(
+        int, 0, "parameters of the largest network that is tried; 0 is the"
+        " documented network's own number, so that none is wider, and 500,000"
+        " with compact500k", interval=Interval(0, 2**31))
     objective: str = _flag(
         str, "val_accuracy", "what a trial is judged by, on the validation"
         " images, in the epoch whose network counts", choices=tuple(OBJECTIVES))

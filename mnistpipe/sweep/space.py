@@ -5,13 +5,15 @@ of one field of the recipe. Its unit is the field's (see recipes.py). The
 documented value of an axis of choices is always among them.
 """
 
+import dataclasses
 import difflib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mnistpipe import recipes
+from mnistpipe import recipes, widths
+from mnistpipe.documented import TABLES
 from mnistpipe.recipes import Recipe, RecipeError, Spec
 
 # How far an augmentation, or label smoothing, is searched where the document
@@ -28,6 +30,8 @@ _AT_LEAST = {
 _RATE_FACTOR = 4  # learning rates between a quarter and four times
 _DROPOUT_MARGIN = 0.2
 _LARGEST_SHARE = 0.9  # 1 would leave nothing
+# Multiples of 8 leave the narrowest layers, of 32, no finer steps than 1/4.
+_WIDTHS = (0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.375, 1.5)
 # The budget of a trial, and what makes the recipe another one.
 _NOT_SEARCHED = ("arch", "epochs")
 
@@ -51,6 +55,22 @@ class Axis:
     choices: tuple[Any, ...] = ()
 
 
+@dataclass(frozen=True)
+class Budget:
+    """How large a network may be, on which data.
+
+    Attributes:
+      parameters: at most so many; 0 is as many as the documented network has,
+        or may have.
+      shape: height, width and channels of the pictures.
+      classes: how many probabilities come out.
+    """
+
+    parameters: int = 0
+    shape: tuple[int, ...] = (28, 28, 1)
+    classes: int = 10
+
+
 def derive(recipe: Recipe) -> dict[str, Axis]:
     """The neighbourhood of a recipe, by name."""
     rate, batch = recipe.learning_rate, recipe.batch_size
@@ -63,6 +83,7 @@ def derive(recipe: Recipe) -> dict[str, Axis]:
             batch, choices=(max(1, batch // 2), batch, 2 * batch)
         ),
         "optimizer": Axis(recipe.optimizer, choices=recipes.OPTIMIZERS),
+        "width": Axis(recipe.width, choices=_WIDTHS),
     }
     for name in ("dropout", "output_dropout"):
         rate = getattr(recipe, name)
@@ -81,7 +102,10 @@ def derive(recipe: Recipe) -> dict[str, Axis]:
 
 
 def select(
-    recipe: Recipe, search: str = "", ranges: Mapping[str, Any] | None = None
+    recipe: Recipe,
+    search: str = "",
+    ranges: Mapping[str, Any] | None = None,
+    budget: Budget | None = None,
 ) -> dict[str, Axis]:
     """What is searched: the neighbourhood, as changed by the user.
 
@@ -90,13 +114,20 @@ def select(
       search: names, comma-separated; empty is all there are.
       ranges: ranges that take the place of the derived ones, or add to them,
         as in the file of --space.
+      budget: of every network; by default as documented, on MNIST.
 
     Raises:
-      RecipeError: a name that does not exist, an empty range.
+      RecipeError: a name that does not exist, an empty range, or a network
+        beyond the budget.
     """
-    axes = derive(recipe) | from_json(ranges or {}, recipe)
+    ranges = ranges or {}
+    axes = _named(derive(recipe) | from_json(ranges, recipe), search)
+    return _within(axes, recipe, budget or Budget(), "width" in ranges)
+
+
+def _named(axes: Mapping[str, Axis], search: str) -> dict[str, Axis]:
     if not search:
-        return axes
+        return dict(axes)
     names = [name.strip() for name in search.split(",")]
     for name in names:
         if name not in axes:
@@ -105,6 +136,41 @@ def select(
                 f" recipe that --space names, came {name!r}{_hint(name, axes)}"
             )
     return {name: axis for name, axis in axes.items() if name in names}
+
+
+def _within(
+    axes: dict[str, Axis], recipe: Recipe, budget: Budget, asked: bool
+) -> dict[str, Axis]:
+    """Leaves out widths beyond the budget; those asked for are refused."""
+    stems = axes["stem"].choices if "stem" in axes else (recipe.stem,)
+
+    def parameters(width: float) -> int:
+        networks = (recipe.replace(stem=stem, width=width) for stem in stems)
+        sizes = (budget.shape, budget.classes)
+        return max(widths.parameters(one, *sizes) for one in networks)
+
+    own = parameters(recipe.width)
+    table = TABLES[recipe.arch]
+    most = budget.parameters or own
+    if table.bound and not budget.parameters:
+        most = max(own, table.parameters)
+    if own > most:
+        raise RecipeError(
+            f"max_parameters: expected at least {own}, the parameters of"
+            f" {recipe.arch} as documented, which is always tried, came {most}"
+        )
+    if "width" not in axes:
+        return axes
+    axis = axes["width"]
+    widest = max(axis.choices, default=axis.high)
+    if asked and parameters(widest) > most:
+        raise RecipeError(
+            f"space: width: expected networks of at most {most} parameters,"
+            f" which --max_parameters can raise, came {widest}, which makes"
+            f" {parameters(widest)}"
+        )
+    choices = tuple(w for w in axis.choices if parameters(w) <= most)
+    return {**axes, "width": dataclasses.replace(axis, choices=choices)}
 
 
 def read(path: str) -> dict[str, Any]:
