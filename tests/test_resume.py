@@ -105,7 +105,7 @@ class Reference:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checkpoint, "KEEP", 1000)
             self.metrics = run(path, recipe, save_every=1, **options)
-        self.saved = last_state(path)
+        self.state = last_state(path)
 
     def killed_at(self, path, step, **beside):
         """A folder such as a kill leaves it after some step."""
