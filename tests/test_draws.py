@@ -256,6 +256,13 @@ def test_kinds_of_draws_share_no_bits():
             assert np.abs(matrix).max() < 5 / np.sqrt(5000), (one, other)
 
 
+@pytest.mark.parametrize("field", [-1, 2, None])
+def test_there_are_two_fields(field):
+    rng = pipeline.Draws(pipeline.example_keys(0, 0, [0]), 0)
+    with pytest.raises(ValueError, match="field to be 0 or 1"):
+        rng.uniform_field((2,), field)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 def test_more_parameters_leave_the_first_as_they_were(count):
     rng = pipeline.Draws(pipeline.example_keys(0, 0, np.arange(10)), 0)

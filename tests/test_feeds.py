@@ -88,7 +88,7 @@ def test_threads_change_nothing(examples):
     for threads in (1, 4):
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
-        dataset = pipeline.host_dataset(images, labels, stream, AUGMENT)
+        dataset = pipeline.host_dataset(images, labels, stream, AUGMENT, stop=8)
         results.append(collect(dataset.with_options(options)))
     np.testing.assert_array_equal(results[0][0], results[1][0])
 
@@ -96,8 +96,8 @@ def test_threads_change_nothing(examples):
 def test_device_batches_name_the_same_examples(examples):
     images, labels = examples
     stream = pipeline.Stream(COUNT, 8, seed=2)
-    host = pipeline.host_dataset(images, labels, stream, AUGMENT)
-    device = pipeline.device_dataset(labels, stream)
+    host = pipeline.host_dataset(images, labels, stream, AUGMENT, stop=9)
+    device = pipeline.device_dataset(labels, stream, stop=9)
     for (pictures, seen), ((index, key), targets) in zip(
         host, device, strict=True
     ):
@@ -112,7 +112,7 @@ def test_targets_may_be_a_structure(examples):
     images, labels = examples
     stream = pipeline.Stream(COUNT, 8)
     targets = {"label": labels, "weight": labels / 2}
-    dataset = pipeline.host_dataset(images, targets, stream, AUGMENT)
+    dataset = pipeline.host_dataset(images, targets, stream, AUGMENT, stop=3)
     for _, batch in dataset:
         np.testing.assert_array_equal(batch["label"] / 2, batch["weight"])
 
@@ -129,6 +129,33 @@ def test_bad_steps(examples, arguments, message):
     stream = pipeline.Stream(COUNT, 8)
     with pytest.raises(ValueError, match=message):
         pipeline.host_dataset(*examples, stream, AUGMENT, **arguments)
+
+
+def test_a_feed_without_end_never_repeats_itself(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 25, seed=2)
+    dataset = pipeline.host_dataset(images, labels, stream, AUGMENT)
+    assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+    batches = [pictures.numpy() for pictures, _ in dataset.take(6)]
+    for n, one in enumerate(batches):
+        assert not any(np.array_equal(one, other) for other in batches[:n])
+
+
+def test_lists_are_arrays(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 10, seed=2)
+    ours = pipeline.host_dataset(
+        list(images), labels.tolist(), stream, AUGMENT, stop=1
+    )
+    expected = pipeline.host_dataset(images, labels, stream, AUGMENT, stop=1)
+    for one, other in zip(next(iter(ours)), next(iter(expected)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_feed_takes_a_compose(examples):
+    stream = pipeline.Stream(COUNT, 10)
+    with pytest.raises(TypeError, match=r"Expected a Compose. Received: Resc"):
+        pipeline.host_dataset(*examples, stream, pipeline.Rescale(1.0))
 
 
 def test_too_few_examples(examples):
@@ -184,6 +211,44 @@ def test_augmented_dataset_shows_new_pictures_every_pass(examples):
     )
     assert one.shape == images.shape
     assert np.all(np.any(one != other, axis=(1, 2, 3)))
+
+
+def test_passes_do_not_follow_tensorflows_global_seed(examples):
+    def two_passes(global_seed):
+        tf.random.set_seed(global_seed)
+        keyed = pipeline.with_keys(as_dataset(examples), seed=3)
+        return [[k.numpy().tolist() for k, _ in keyed] for _ in range(2)]
+
+    assert two_passes(1) == two_passes(2)
+
+
+def test_passes_are_counted_and_can_be_entered(examples):
+    dataset = as_dataset(examples)
+    keyed = pipeline.with_keys(dataset, seed=3)
+    passes = [[k.numpy() for k, _ in keyed] for _ in range(3)]
+    for number, keys in enumerate(passes):
+        expected = pipeline.example_keys(3, number, np.arange(COUNT))
+        np.testing.assert_array_equal(keys, expected)
+    later = pipeline.with_keys(dataset, seed=3, first_pass=2)
+    np.testing.assert_array_equal([k for k, _ in later], passes[2])
+    assert keyed.cardinality() == COUNT
+    batched = pipeline.augmented_dataset(dataset, AUGMENT, batch_size=16)
+    assert len(batched) == 4
+
+
+@pytest.mark.parametrize(
+    ("elements", "masks"),
+    [
+        ({"image": np.zeros((4, 8, 8, 1)), "label": np.zeros(4)}, False),
+        (np.zeros((4, 8, 8, 1)), True),
+        ((np.zeros((4, 8, 8, 1)), {"mask": np.zeros((4, 8, 8, 1))}), True),
+    ],
+)
+def test_elements_that_cannot_be_augmented(elements, masks):
+    dataset = tf.data.Dataset.from_tensor_slices(elements)
+    with pytest.raises(ValueError, match="Expected elements that") as error:
+        pipeline.augmented_dataset(dataset, AUGMENT, batch_size=2, masks=masks)
+    assert "\n" not in str(error.value)
 
 
 def test_augmented_dataset_moves_masks(examples):

@@ -202,6 +202,25 @@ def test_a_transform_of_ones_own(rng):
     np.testing.assert_array_equal(invert(images), 255.0 - images)
 
 
+def test_a_change_of_shape_is_refused(rng):
+    class Grey(pipeline.Transform):
+        random = False
+
+        def apply(self, images, drawn):
+            return tf.image.rgb_to_grayscale(tf.cast(images, tf.float32))
+
+    with pytest.raises(ValueError, match=r"Grey to keep .* shape, \(2, 14"):
+        pipeline.Compose([Grey()])(pictures(rng, 2))
+
+
+def test_a_field_is_for_pictures_of_one_size(rng):
+    elastic = pipeline.Compose([pipeline.ElasticDistortion(3.0, 2.0)])
+    keys = pipeline.example_keys(1, 0, np.arange(2))
+    images, masks = pictures(rng, 2), pictures(rng, 2, (7, 11, 1))
+    with pytest.raises(ValueError, match="one height and width"):
+        elastic(images, keys, masks=masks)
+
+
 KEYS = np.zeros((2, 2), np.uint32)
 IMAGES = np.zeros((2, 5, 5, 1), np.uint8)
 

@@ -108,7 +108,9 @@ def test_a_killed_worker_is_replaced_and_no_trial_run_twice(tmp_path, few_npz):
     assert "local-1 died with status -9, starts again" in out
     assert [row["status"] for row in rows(folder)] == ["COMPLETED"] * 4
     logs = sorted(folder.glob("trial_*/seed-0.log"))
-    assert [path.read_text().count("test set not read") for path in logs] == [
+    assert [
+        path.read_text().count("not measured, as asked") for path in logs
+    ] == [
         1,
         1,
         1,

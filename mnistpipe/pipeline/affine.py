@@ -15,6 +15,7 @@ from mnistpipe.pipeline.transform import (
     Drawn,
     Shape,
     Transform,
+    check_bool,
     check_choice,
     check_interval,
 )
@@ -116,8 +117,11 @@ class RandomAffine(Transform):
         """Checks the fields."""
         super().__post_init__()
         check_interval(self, "rotation", -360.0, 360.0)
-        check_interval(self, "width_shift", -1e6, 1e6)
-        check_interval(self, "height_shift", -1e6, 1e6)
+        check_choice(self, "shift_unit", UNITS)
+        # A whole width is 1: 3 is meant in pixels, as Keras' class takes it.
+        most = 1.0 if self.shift_unit == "fraction" else 1e6
+        check_interval(self, "width_shift", -most, most)
+        check_interval(self, "height_shift", -most, most)
         check_interval(self, "shear", -89.0, 89.0)
         check_interval(self, "zoom", 0.0, 1e3)
         if self._zoom_range()[0] <= 0.0:
@@ -125,7 +129,8 @@ class RandomAffine(Transform):
                 "Expected RandomAffine.zoom below 1, or (low, high) above "
                 f"0. Received: {self.zoom!r}"
             )
-        check_choice(self, "shift_unit", UNITS)
+        for name in ("keep_aspect", "horizontal_flip", "vertical_flip"):
+            check_bool(self, name)
         check_choice(self, "fill_mode", warp.FILL_MODES)
         check_choice(self, "interpolation", warp.INTERPOLATIONS)
         check_choice(self, "axes", AXES)

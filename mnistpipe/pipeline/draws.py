@@ -206,8 +206,9 @@ class Draws:
 
     Attributes:
       keys: uint32[B, 2], one key per example.
-      place: the transform's place in its Compose. No two places, and within
-        one place no two of the methods below, ever share bits.
+      place: the transform's place in its Compose. No two places ever share
+        bits, nor, within one, do ``uniform``, ``applied`` and the two
+        fields. A uniform and a normal field of one number do: take two.
     """
 
     keys: Key
@@ -235,6 +236,8 @@ class Draws:
     def _field_bits(
         self, size: tf.Tensor, field: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        if field not in (0, 1):
+            raise ValueError(f"Expected field to be 0 or 1. Received: {field}")
         return self._bits(tf.range((size + 1) // 2), _FIELD + field)
 
     def uniform_field(

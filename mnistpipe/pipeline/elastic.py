@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -50,6 +51,8 @@ class ElasticDistortion(Transform):
       fill_value: that of "constant", in the pictures' range of values.
       interpolation: "bilinear" or "nearest". Masks always take "nearest".
     """
+
+    drawn_per_pixel: ClassVar[bool] = True
 
     alpha: float
     sigma: float

@@ -22,8 +22,7 @@ from mnistpipe.pipeline.transform import Compose
 def _steps(
     stream: Stream, start: int, stop: int | None, shard: tuple[int, int]
 ) -> tf.data.Dataset:
-    stop = stream.steps_per_epoch if stop is None else stop
-    if not 0 <= start <= stop:
+    if start < 0 or (stop is not None and stop < start):
         raise ValueError(
             "Expected steps with 0 <= start <= stop. Received: "
             f"start={start}, stop={stop}"
@@ -33,11 +32,17 @@ def _steps(
         raise ValueError(
             f"Expected a shard (i, n) with 0 <= i < n. Received: {shard!r}"
         )
-    return tf.data.Dataset.range(start + place, stop, count)
+    if stop is not None:
+        return tf.data.Dataset.range(start + place, stop, count)
+    # Endless, which a range is not: but its end is 2**62 steps away.
+    steps = tf.data.Dataset.range(start + place, start + 2**62, count)
+    endless = tf.data.INFINITE_CARDINALITY
+    return steps.apply(tf.data.experimental.assert_cardinality(endless))
 
 
 def _on_host(arrays: Any, stream: Stream) -> Any:
     def convert(array: Any) -> tf.Tensor:
+        array = array if isinstance(array, tf.Tensor) else np.asarray(array)
         if len(array) < stream.examples:
             raise ValueError(
                 f"Expected at least the stream's {stream.examples} "
@@ -46,6 +51,9 @@ def _on_host(arrays: Any, stream: Stream) -> Any:
         return tf.convert_to_tensor(array)
 
     with tf.device("CPU:0"):
+        # A list is an array here, not a structure.
+        if isinstance(arrays, list):
+            arrays = np.asarray(arrays)
         return tf.nest.map_structure(convert, arrays)
 
 
@@ -68,13 +76,16 @@ def host_dataset(
       augment: what is done to a batch.
       start: first step, counted over all epochs: resuming is starting
         elsewhere.
-      stop: one past the last step, by default one epoch's end.
+      stop: one past the last step; endless if None, so that no two epochs
+        are alike: give ``fit`` its steps_per_epoch.
       shard: (i, n): every n-th of these steps, from the i-th on.
 
     Returns:
       A dataset of (pictures [b, H, W, C], targets [b, ...]).
     """
-    images, targets = _on_host((images, targets), stream)
+    if not isinstance(augment, Compose):
+        raise TypeError(f"Expected a Compose. Received: {augment!r}")
+    images, targets = _on_host(images, stream), _on_host(targets, stream)
 
     def batch_of(step: tf.Tensor) -> tuple[tf.Tensor, Any]:
         index, key, count = stream.full_batch(step)
@@ -127,35 +138,47 @@ def device_dataset(
     )
 
 
-def _enumerated(dataset: tf.data.Dataset, seed: int) -> tf.data.Dataset:
-    """Elements as (pass, place, element); a pass' number is random."""
+def _enumerated(
+    dataset: tf.data.Dataset, seed: int, first_pass: int
+) -> tf.data.Dataset:
+    """Elements as (pass, place, element), the passes counted."""
     draws.check_seed(seed)
-    passes = tf.data.Dataset.random(
-        seed=seed, rerandomize_each_iteration=True
-    ).take(1)
-    return passes.flat_map(
+    # A variable, since a dataset has no other memory between its passes.
+    with tf.device("CPU:0"):
+        passes = tf.Variable(first_pass - 1, dtype=tf.int64, trainable=False)
+    numbered = tf.data.Dataset.range(1).map(lambda _: passes.assign_add(1))
+    elements = numbered.flat_map(
         lambda number: dataset.enumerate().map(
             lambda place, element: (number, place, element)
         )
     )
+    count = dataset.cardinality()
+    if count == tf.data.UNKNOWN_CARDINALITY:
+        return elements
+    return elements.apply(tf.data.experimental.assert_cardinality(count))
 
 
-def with_keys(dataset: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+def with_keys(
+    dataset: tf.data.Dataset, seed: int, *, first_pass: int = 0
+) -> tf.data.Dataset:
     """Gives each element of a dataset a key by its place.
 
-    The keys change with every pass over the dataset, as they do with the
-    epochs of a Stream, and repeat with the seed. Put it after what is fixed
-    (files in order) and before ``shuffle`` and ``batch``: then an example's
-    pictures depend neither on the order nor on the batch.
+    The keys change with every pass over the dataset (every ``iter`` counts
+    as one), as they do with the epochs of a Stream, and repeat with the
+    seed. Put it after what is fixed (files in order) and before ``shuffle``
+    and ``batch``: then an example's pictures depend neither on the order
+    nor on the batch.
 
     Args:
-      dataset: of single examples.
+      dataset: of single examples, of any structure.
       seed: in [0, 2**63).
+      first_pass: number of the first pass, to go on where another run
+        ended.
 
     Returns:
       A dataset of (key uint32[2], element).
     """
-    return _enumerated(dataset, seed).map(
+    return _enumerated(dataset, seed, first_pass).map(
         lambda number, place, element: (
             draws.example_keys(seed, number, place),
             element,
@@ -173,6 +196,7 @@ def augmented_dataset(
     masks: bool = False,
     shuffle_buffer: int = 0,
     drop_remainder: bool = False,
+    first_pass: int = 0,
 ) -> tf.data.Dataset:
     """Batches and augments any dataset of single examples.
 
@@ -182,20 +206,35 @@ def augmented_dataset(
     Args:
       dataset: of pictures [H, W, C], or of tuples that begin with one, in
         an order that is the same on every pass (shuffle here, not before).
+        Dicts are for ``with_keys`` and a map of your own.
       augment: what is done to a batch.
       batch_size: at least 1.
       seed: in [0, 2**63).
       masks: whether a tuple's second member is a mask [H, W, C] or [H, W],
         to be moved with its picture.
       shuffle_buffer: how many examples ``Dataset.shuffle`` holds; 0 keeps
-        the order.
+        the order. That order, not the pictures, also follows
+        ``tf.random.set_seed``.
       drop_remainder: leave out a last batch that is not full.
+      first_pass: as in ``with_keys``.
 
     Returns:
       A dataset of the same structure, each member with a batch axis, the
       pictures augmented.
+
+    Raises:
+      ValueError: the elements are no such tuples, or lack a mask.
     """
-    keyed = _enumerated(dataset, seed)
+    spec = dataset.element_spec
+    members = spec if isinstance(spec, tuple) else (spec,)
+    if not all(isinstance(m, tf.TensorSpec) for m in members[: 1 + masks]) or (
+        masks and len(members) < 2
+    ):
+        raise ValueError(
+            "Expected elements that are pictures, or tuples of a picture, "
+            f"{'its mask ' if masks else ''}and the rest. Received: {spec}"
+        )
+    keyed = _enumerated(dataset, seed, first_pass)
     if shuffle_buffer:
         keyed = keyed.shuffle(shuffle_buffer, seed=seed)
 

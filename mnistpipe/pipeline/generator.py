@@ -22,6 +22,8 @@ What differs from Keras' class:
 | channels_first with brightness_range | an error | works |
 | ``flow(subset=…)`` with sample_weight | weights of other examples | their own |
 | ``apply_transform`` | may return its argument itself | a copy |
+| ``index_generator`` | a Python generator | none |
+| ``generator.standardize = f`` on an instance | used | not used; override it in a subclass |
 | names of saved files | a random number at the end | a number by (seed, epoch, example) |
 | processes (``use_multiprocessing``) | work | an error: TensorFlow does not survive a fork. Threads work |
 | not a number, impossible range | an error later, or none | an error at once |
@@ -50,7 +52,12 @@ from mnistpipe.pipeline.iterators import NumpyArrayIterator, fresh_seed
 _INTERPOLATIONS = {0: "nearest", 1: "bilinear"}
 _FIT_BATCH = 256
 
-__all__ = ["ImageDataGenerator"]
+# Keras' own, here because scripts import them in the same line.
+array_to_img = keras.utils.array_to_img
+img_to_array = keras.utils.img_to_array
+load_img = keras.utils.load_img
+
+__all__ = ["ImageDataGenerator", "array_to_img", "img_to_array", "load_img"]
 
 
 class ImageDataGenerator:

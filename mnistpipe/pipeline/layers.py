@@ -38,7 +38,8 @@ class Augment(keras.layers.Layer):
     ``example_keys(seed, step, place in the batch)``. The count is a weight,
     saved and loaded with the others. Otherwise only the transforms that
     draw nothing are applied, such as Rescale. Everything compiles with XLA,
-    so the model may keep ``jit_compile``.
+    so the model may keep ``jit_compile``. In a parallel ``tf.data`` map the
+    count is a race: pass ``keys`` there, or use ``augmented_dataset``.
 
     Give every layer of a model a seed of its own: two with the same one
     draw alike.

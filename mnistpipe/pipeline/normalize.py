@@ -15,8 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnistpipe.pipeline import exact
-from mnistpipe.pipeline.pixels import check_bool
-from mnistpipe.pipeline.transform import Drawn, Transform
+from mnistpipe.pipeline.transform import Drawn, Transform, check_bool
 
 # Keras' guard against a picture of one value only.
 _EPSILON = 1e-6

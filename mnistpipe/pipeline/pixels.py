@@ -17,6 +17,7 @@ from mnistpipe.pipeline.transform import (
     Drawn,
     Shape,
     Transform,
+    check_bool,
     check_in_range,
     check_interval,
     per_example,
@@ -33,16 +34,6 @@ def check_value_range(transform: Transform) -> None:
         raise ValueError(
             f"Expected {type(transform).__name__}.value_range to be (low, "
             f"high), low < high. Received: {value!r}"
-        )
-
-
-def check_bool(transform: Transform, name: str) -> None:
-    """Raises ValueError unless a field is True or False."""
-    value = getattr(transform, name)
-    if not isinstance(value, bool):
-        raise ValueError(
-            f"Expected {type(transform).__name__}.{name} to be True or "
-            f"False. Received: {value!r}"
         )
 
 
@@ -133,7 +124,8 @@ class Brightness(Transform):
         1 changes nothing.
       delta: r, for uniform in [−r, r], or (low, high); 1 is the whole
         value range, 0 changes nothing.
-      value_range: black and white. Values beyond it are clipped to it.
+      value_range: black and white: (0, 1) behind a Rescale(1 / 255). Values
+        beyond it are clipped to it.
     """
 
     factor: Interval = 0.0
@@ -179,7 +171,8 @@ class Contrast(Transform):
     Attributes:
       factor: r, for uniform in [1 − r, 1 + r], or (low, high); 0 is flat,
         1 changes nothing.
-      value_range: black and white. Values beyond it are clipped to it.
+      value_range: black and white: (0, 1) behind a Rescale(1 / 255). Values
+        beyond it are clipped to it.
     """
 
     factor: Interval
@@ -254,7 +247,7 @@ class Apply(Transform):
     Transform.
 
     Attributes:
-      function: float32 [B, H, W, C] → the same rank, any float dtype.
+      function: float32 [B, H, W, C] → the same shape, any float dtype.
     """
 
     random: ClassVar[bool] = False

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from mnistpipe.pipeline import draws
@@ -24,12 +25,14 @@ from mnistpipe.pipeline import draws
 _SHUFFLE_ROUNDS = 24
 
 
-def _positive(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def _positive(name: str, value: int) -> int:
+    integer = isinstance(value, (int, np.integer))
+    if isinstance(value, bool) or not integer or value < 1:
         raise ValueError(
             f"Expected {name} to be an integer of at least 1. "
             f"Received: {value!r}"
         )
+    return int(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +54,9 @@ class Stream:
     drop_remainder: bool = False
 
     def __post_init__(self) -> None:
-        _positive("examples", self.examples)
-        _positive("batch_size", self.batch_size)
+        for name in ("examples", "batch_size"):
+            value = _positive(name, getattr(self, name))
+            object.__setattr__(self, name, value)
         draws.check_seed(self.seed)
         if self.drop_remainder and self.batch_size > self.examples:
             raise ValueError(

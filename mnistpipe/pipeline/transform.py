@@ -38,6 +38,9 @@ class Transform:
 
     # Whether examples need keys; a subclass without draws sets it to False.
     random: ClassVar[bool] = True
+    # Whether what is drawn has the pictures' height and width, so that
+    # pictures and masks of another size can't follow.
+    drawn_per_pixel: ClassVar[bool] = False
 
     probability: float = dataclasses.field(default=1.0, kw_only=True)
 
@@ -117,6 +120,16 @@ def check_in_range(
         )
 
 
+def check_bool(transform: Transform, name: str) -> None:
+    """Raises ValueError unless a field is True or False."""
+    value = getattr(transform, name)
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(
+            f"Expected {type(transform).__name__}.{name} to be True or "
+            f"False. Received: {value!r}"
+        )
+
+
 def check_choice(
     transform: Transform, name: str, choices: Sequence[str]
 ) -> None:
@@ -165,7 +178,8 @@ class Compose:
 
     Called eagerly, in a tf.data map or in a ``tf.function``, it runs the
     same program compiled by XLA, so an example with the same key gives the
-    same bits in any batch.
+    same bits in any batch. It is compiled anew for every height and width,
+    for a second or so each: bring pictures of many sizes to one first.
 
     Attributes:
       transforms: in order. A Compose among them counts as its transforms.
@@ -253,6 +267,12 @@ class Compose:
             images = tf.cast(images, tf.float32)
         for step, parameters in zip(self.transforms, drawn, strict=True):
             result = step.apply(images, parameters)
+            # What is drawn for a transform suits the shape that came in.
+            if not result.shape.is_compatible_with(images.shape):
+                raise ValueError(
+                    f"Expected {type(step).__name__} to keep the pictures' "
+                    f"shape, {images.shape}. Received: {result.shape}"
+                )
             if _APPLIED in parameters:
                 result = tf.where(
                     per_example(parameters[_APPLIED]),
@@ -310,6 +330,7 @@ class Compose:
             _check_rank("pictures", image, rank if rank in (3, 4) else 4)
         for mask in tf.nest.flatten(masks):
             _check_rank("masks", mask, rank - 1, rank)
+        self._check_sizes(tf.nest.flatten((images, masks)), rank)
         if self.needs_keys:
             keys = self._check_keys(keys, tf.nest.flatten(images)[0])
         else:
@@ -335,6 +356,18 @@ class Compose:
         if with_masks:
             return pictures, tf.nest.map_structure(as_given, moved, masks)
         return pictures
+
+    def _check_sizes(self, tensors: list[tf.Tensor], rank: int) -> None:
+        tied = [s for s in self.transforms if s.drawn_per_pixel]
+        sizes = [tensor.shape[rank - 3 : rank - 1] for tensor in tensors]
+        if tied and not all(
+            size.is_compatible_with(sizes[0]) for size in sizes
+        ):
+            raise ValueError(
+                "Expected pictures and masks of one height and width, since "
+                f"{type(tied[0]).__name__} draws for every pixel. Received: "
+                f"{', '.join(str(size) for size in sizes)}"
+            )
 
     def _check_keys(
         self, keys: tf.Tensor | None, image: tf.Tensor
@@ -375,8 +408,11 @@ class Compose:
         # a lone picture is computed beside a copy of itself.
         lone = self.needs_keys and keys.shape[0] in (1, None)
         if lone:
+            count = tf.shape(keys)[0]
+            copies = tf.maximum(0, 2 - count)  # a constant to XLA
             images, masks, keys = tf.nest.map_structure(
-                _with_copy_of_first, (images, masks, keys)
+                lambda batch: tf.concat([batch, batch[:copies]], axis=0),
+                (images, masks, keys),
             )
 
         def picture(image: tf.Tensor) -> tf.Tensor:
@@ -393,12 +429,8 @@ class Compose:
             tf.nest.map_structure(mask, masks),
         )
         if lone:
-            result = tf.nest.map_structure(lambda batch: batch[:-1], result)
+            result = tf.nest.map_structure(lambda b: b[:count], result)
         return result
-
-
-def _with_copy_of_first(batch: tf.Tensor) -> tf.Tensor:
-    return tf.concat([batch, batch[:1]], axis=0)
 
 
 def _check_rank(name: str, tensor: tf.Tensor, *ranks: int) -> None:
