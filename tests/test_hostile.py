@@ -161,7 +161,7 @@ def external_data(group):
 
 def external_link(group):
     del group["0"]
-    group["0"] = h5py.ExternalLink("/tmp/other.h5", "/x")
+    group["0"] = h5py.ExternalLink("/elsewhere/other.h5", "/x")
 
 
 def soft_link(group):
