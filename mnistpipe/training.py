@@ -19,35 +19,27 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from mnistpipe import (
-    augmentation,
     callbacks,
     checkpoint,
     data,
     evaluation,
+    feeding,
     models,
     pipeline,
+    protocol,
     provenance,
     report,
     resume,
     runfolder,
     state,
 )
-from mnistpipe.pipeline import layers
-from mnistpipe.recipes import Recipe, RecipeError, RunOptions
-
-_OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
-    "adamax": keras.optimizers.Adamax,
-    "nadam": keras.optimizers.Nadam,
-}
+from mnistpipe.recipes import Recipe, RunOptions
 
 
 def train(
@@ -81,13 +73,13 @@ def train(
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         folder, saved = _open(recipe, options, digits, stack)
-        split = split_rows(options, digits)
+        split = protocol.split_rows(options, digits)
         keras.utils.set_random_seed(keras_seed(options.seed))
         state.make_dropout_saveable()
         network = build(recipe, digits)
         # Not where a machine with a GPU would put it, but where it was.
         path = saved.facts["input"] if saved else options.input
-        feed = make_feed(
+        feed = feeding.make_feed(
             recipe, options.replace(input=path), network, split, digits.classes
         )
         origin = _origin(recipe, options, digits, split, network, feed)
@@ -152,35 +144,6 @@ def keras_seed(seed: int) -> int:
     return (seed ^ (seed >> 32)) & 0xFFFFFFFF
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """The rows that train and those that choose checkpoint and schedule."""
-
-    train: data.Examples
-    validation: data.Examples | None
-
-
-def split_rows(options: RunOptions, digits: data.Digits) -> Split:
-    """Divides the data by the protocol, then thins the training rows."""
-    train, validation = digits.train, None
-    if options.validation == "split":
-        rest, chosen = data.stratified_split(
-            train.labels, options.validation_size, options.seed
-        )
-        train, validation = _take(train, rest), _take(train, chosen)
-    elif options.validation == "test":
-        validation = digits.test
-    if options.train_examples:
-        train = data.stratified_subset(
-            train, options.train_examples, options.seed
-        )
-    return Split(train, validation)
-
-
-def _take(examples: data.Examples, index: np.ndarray) -> data.Examples:
-    return data.Examples(examples.images[index], examples.labels[index])
-
-
 def build(recipe: Recipe, digits: data.Digits) -> keras.Model:
     """The recipe's network for images and classes such as the data's."""
     return models.build(
@@ -194,148 +157,6 @@ def build(recipe: Recipe, digits: data.Digits) -> keras.Model:
         output_dropout=recipe.output_dropout,
         batchnorm_momentum=recipe.batchnorm_momentum,
     )
-
-
-def deterministic(recipe: Recipe, images: np.ndarray) -> np.ndarray:
-    """Validation and test pictures: all of the augmentation but chance."""
-    return augmentation.compose(recipe).deterministic()(images).numpy()
-
-
-@dataclasses.dataclass(frozen=True)
-class Feed:
-    """What `fit` is given.
-
-    Attributes:
-      path: "host" or "device".
-      model: the network, or the network behind the resident images.
-      stream: the steps, in order.
-      batches: from a first step to before a last one, both counted over all
-        epochs, (inputs, targets) of each.
-      validation: (inputs, targets) of all validation rows, if there are any.
-    """
-
-    path: str
-    model: keras.Model
-    stream: pipeline.Stream
-    batches: Callable[[int, int], tf.data.Dataset]
-    validation: tuple[Any, np.ndarray] | None
-
-
-def make_feed(
-    recipe: Recipe,
-    options: RunOptions,
-    network: keras.Model,
-    split: Split,
-    classes: int,
-) -> Feed:
-    """The host's feed or the device's, compiled for the recipe."""
-    stream = pipeline.Stream(
-        examples=len(split.train.labels),
-        batch_size=recipe.batch_size,
-        seed=options.seed,
-    )
-    _check_execution(options.steps_per_execution, stream.steps_per_epoch)
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    path = options.input
-    if path == "auto":
-        path = "device" if has_gpu else "host"
-    feed = {"host": _host_feed, "device": _device_feed}[path](
-        recipe, network, split, classes, stream
-    )
-    feed.model.compile(
-        optimizer=_OPTIMIZERS[recipe.optimizer](
-            learning_rate=recipe.learning_rate,
-            beta_1=recipe.beta_1,
-            beta_2=recipe.beta_2,
-        ),
-        loss=keras.losses.CategoricalCrossentropy(
-            label_smoothing=recipe.label_smoothing
-        ),
-        metrics=["accuracy"],
-        # XLA makes these networks some 3 times slower on a CPU.
-        jit_compile={"on": True, "off": False, "auto": has_gpu}[
-            options.jit_compile
-        ],
-        steps_per_execution=options.steps_per_execution,
-    )
-    return feed
-
-
-def _check_execution(steps: int, per_epoch: int) -> None:
-    """Otherwise Keras takes the rest from the next epoch, in silence."""
-    if per_epoch % steps:
-        good = [n for n in range(1, per_epoch + 1) if per_epoch % n == 0]
-        raise RecipeError(
-            f"steps_per_execution: expected a divisor of the {per_epoch} steps "
-            f"of an epoch ({', '.join(map(str, good))}), came {steps}"
-        )
-
-
-def _host_feed(
-    recipe: Recipe,
-    network: keras.Model,
-    split: Split,
-    classes: int,
-    stream: pipeline.Stream,
-) -> Feed:
-    """tf.data gathers and augments; the model is fed pictures."""
-    augment = augmentation.compose(recipe)
-    targets = one_hot(split.train.labels, classes)
-
-    def batches(start: int, stop: int) -> tf.data.Dataset:
-        return pipeline.host_dataset(
-            *(split.train.images, targets, stream, augment),
-            start=start,
-            stop=stop,
-        )
-
-    validation = None
-    if split.validation is not None:
-        validation = (
-            deterministic(recipe, split.validation.images),
-            one_hot(split.validation.labels, classes),
-        )
-    # A model of its own, so that the network stays without an optimizer and
-    # is saved alike on both paths.
-    model = keras.Model(network.inputs, network.outputs)
-    return Feed("host", model, stream, batches, validation)
-
-
-def _device_feed(
-    recipe: Recipe,
-    network: keras.Model,
-    split: Split,
-    classes: int,
-    stream: pipeline.Stream,
-) -> Feed:
-    """tf.data sends (index, key); the model gathers and augments."""
-    images, validation = split.train.images, None
-    if split.validation is not None:
-        first, count = len(images), len(split.validation.images)
-        images = np.concatenate([images, split.validation.images])
-        # No chance without training, so any key does.
-        validation = (
-            (
-                np.arange(first, first + count),
-                np.zeros((count, 2), np.uint32),
-            ),
-            one_hot(split.validation.labels, classes),
-        )
-    index = keras.Input((), dtype="int64", name="index")
-    key = keras.Input((2,), dtype="uint32", name="key")
-    resident = layers.Resident(images, augmentation.compose(recipe))
-    model = keras.Model([index, key], network(resident((index, key))))
-    targets = one_hot(split.train.labels, classes)
-
-    def batches(start: int, stop: int) -> tf.data.Dataset:
-        return pipeline.device_dataset(targets, stream, start=start, stop=stop)
-
-    return Feed("device", model, stream, batches, validation)
-
-
-def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """float32 [N, classes]."""
-    return np.eye(classes, dtype=np.float32)[labels]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -368,7 +189,7 @@ def fit(
     recipe: Recipe,
     options: RunOptions,
     network: keras.Model,
-    feed: Feed,
+    feed: feeding.Feed,
     folder: runfolder.RunFolder,
     origin: dict[str, Any],
     saved: checkpoint.State | None,
@@ -409,7 +230,7 @@ def _watch(
     recipe: Recipe,
     options: RunOptions,
     network: keras.Model,
-    feed: Feed,
+    feed: feeding.Feed,
     folder: runfolder.RunFolder,
     origin: dict[str, Any],
 ) -> state.Keeper:
@@ -462,7 +283,7 @@ def _spells(
 
 
 def _fit_spell(
-    feed: Feed, spell: Spell, keeper: state.Keeper, options: RunOptions
+    feed: feeding.Feed, spell: Spell, keeper: state.Keeper, options: RunOptions
 ) -> None:
     first = spell.first * feed.stream.steps_per_epoch + spell.first_step
     stop = spell.stop * feed.stream.steps_per_epoch
@@ -496,7 +317,7 @@ def score(
     if fitted.best_counts:
         # The file, not the memory: what is scored is what is kept.
         network = models.load(folder.path / runfolder.BEST)
-    pictures = deterministic(recipe, test.images)
+    pictures = feeding.deterministic(recipe, test.images)
     return evaluation.evaluate(network, pictures, test.labels)
 
 
@@ -541,9 +362,9 @@ def _origin(
     recipe: Recipe,
     options: RunOptions,
     digits: data.Digits,
-    split: Split,
+    split: protocol.Split,
     network: keras.Model,
-    feed: Feed,
+    feed: feeding.Feed,
 ) -> dict[str, Any]:
     """What it came from."""
     return {

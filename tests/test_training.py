@@ -13,8 +13,10 @@ from mnistpipe import (
     augmentation,
     callbacks,
     data,
+    feeding,
     models,
     pipeline,
+    protocol,
     runfolder,
     training,
 )
@@ -143,7 +145,7 @@ def rows(examples):
 
 
 def test_split_holds_out_a_stratified_part(digits):
-    split = training.split_rows(RunOptions(validation_size=50), digits)
+    split = protocol.split_rows(RunOptions(validation_size=50), digits)
     assert (len(split.train), len(split.validation)) == (250, 50)
     assert not rows(split.train) & rows(split.validation)
     assert rows(split.train) | rows(split.validation) == rows(digits.train)
@@ -153,13 +155,13 @@ def test_split_holds_out_a_stratified_part(digits):
 
 
 def test_no_validation_trains_on_everything(digits):
-    split = training.split_rows(RunOptions(validation="none"), digits)
+    split = protocol.split_rows(RunOptions(validation="none"), digits)
     assert split.train is digits.train
     assert split.validation is None
 
 
 def test_validation_on_the_test_set_is_just_that(digits):
-    split = training.split_rows(RunOptions(validation="test"), digits)
+    split = protocol.split_rows(RunOptions(validation="test"), digits)
     assert split.train is digits.train
     assert split.validation is digits.test
 
@@ -167,7 +169,7 @@ def test_validation_on_the_test_set_is_just_that(digits):
 def test_train_examples_thins_the_training_rows_alone(digits):
     options = RunOptions(validation_size=50, train_examples=100)
     thin, full = (
-        training.split_rows(o, digits)
+        protocol.split_rows(o, digits)
         for o in (options, options.replace(train_examples=0))
     )
     assert len(thin.train) == 100
@@ -252,7 +254,7 @@ def test_no_augmentation_is_rescaling():
 
 def test_validation_pictures_are_rescaled_only(digits):
     for recipe in RECIPES.values():
-        pictures = training.deterministic(recipe, digits.test.images)
+        pictures = feeding.deterministic(recipe, digits.test.images)
         np.testing.assert_allclose(
             pictures, digits.test.images / 255, atol=1e-6
         )
@@ -265,9 +267,9 @@ def test_label_smoothing_and_optimizer_reach_the_model(digits):
         label_smoothing=0.1, beta_1=0.8, beta_2=0.99, learning_rate=0.002
     )
     network = training.build(recipe, digits)
-    split = training.Split(digits.train, digits.test)
+    split = protocol.Split(digits.train, digits.test)
     options = RunOptions(input="host")
-    feed = training.make_feed(recipe, options, network, split, 10)
+    feed = feeding.make_feed(recipe, options, network, split, 10)
     pictures, targets = feed.validation
     loss, _ = feed.model.evaluate(pictures, targets, verbose=0)
     smooth = 0.9 * np.eye(10)[digits.test.labels] + 0.1 / 10
@@ -459,7 +461,7 @@ def test_a_used_folder_is_refused_before_any_work(
 ):
     (tmp_path / "metrics.json").write_text("{}")
     before = helpers.files(tmp_path)
-    monkeypatch.setattr(training, "split_rows", None)  # work would fail
+    monkeypatch.setattr(training.protocol, "split_rows", None)  # work would fail
     with pytest.raises(runfolder.RunFolderError):
         run(tmp_path, digits)
     assert helpers.files(tmp_path) == before
@@ -479,7 +481,7 @@ def test_no_epochs_evaluate_the_untrained_network(tiny, tmp_path, digits):
 def test_a_run_that_diverges_says_so(tiny, tmp_path, digits, monkeypatch):
     """Without a figure to be best in, the last weights count."""
     monkeypatch.setattr(
-        training, "one_hot", lambda *_: np.full((300, 10), np.nan)
+        feeding, "one_hot", lambda *_: np.full((300, 10), np.nan)
     )
     metrics = run(tmp_path, digits, validation="none")
     assert metrics["weights"] == "last.keras"
