@@ -8,10 +8,12 @@ validation and test pictures get.
 from mnistpipe import pipeline
 from mnistpipe.recipes import Recipe
 
+# Of the picture's area, as in Zhong et al. 2017, "Random erasing".
+_SMALLEST_ERASED = 0.02
+
 
 def compose(recipe: Recipe) -> pipeline.Compose:
     """What the recipe asks for; transforms of no strength are left out."""
-    transforms: list[pipeline.Transform] = [pipeline.Rescale(1 / 255)]
     moves = {
         "rotation": recipe.rotation,
         "width_shift": recipe.width_shift,
@@ -21,10 +23,28 @@ def compose(recipe: Recipe) -> pipeline.Compose:
         "horizontal_flip": recipe.horizontal_flip,
         "vertical_flip": recipe.vertical_flip,
     }
+    transforms: list[pipeline.Transform] = []
     if any(moves.values()):
         # First, on the uint8 pixels: that is the cheapest warp.
-        transforms.insert(
-            0, pipeline.RandomAffine(**moves, fill_mode=recipe.fill_mode)
+        transforms.append(
+            pipeline.RandomAffine(**moves, fill_mode=recipe.fill_mode)
+        )
+    if recipe.elastic_alpha:
+        transforms.append(
+            pipeline.ElasticDistortion(
+                recipe.elastic_alpha,
+                recipe.elastic_sigma,
+                fill_mode=recipe.fill_mode,
+            )
+        )
+    transforms.append(pipeline.Rescale(1 / 255))
+    if recipe.erasing:
+        transforms.append(
+            pipeline.RandomErasing(
+                area=(_SMALLEST_ERASED, recipe.erasing_area),
+                fill=0.0,
+                probability=recipe.erasing,
+            )
         )
     if recipe.noise:
         transforms.append(pipeline.GaussianNoise(recipe.noise))

@@ -1,22 +1,26 @@
 """What watches a training: schedule, best checkpoint, history, scalars.
 
-Stock Keras callbacks, besides two. Keras' ModelCheckpoint writes in place and
+Stock Keras callbacks, besides three. Keras' ModelCheckpoint writes in place and
 saves the model that `fit` trains, which on the device path holds the data;
 its TensorBoard does its work at each batch, and waits for the device there.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import runfolder
-from mnistpipe.recipes import Recipe
+from mnistpipe import optimizers, runfolder
+from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe
 
 
-def schedule(recipe: Recipe, validated: bool) -> list[keras.callbacks.Callback]:
+def schedule(
+    recipe: Recipe, validated: bool, steps_per_epoch: int
+) -> list[keras.callbacks.Callback]:
     """Learning rate and early stopping, as the recipe documents them.
 
     Without validation, plateau and early stopping watch the training loss.
@@ -31,6 +35,8 @@ def schedule(recipe: Recipe, validated: bool) -> list[keras.callbacks.Callback]:
                 min_lr=recipe.plateau_min_lr,
             )
         )
+    elif recipe.schedule in SCHEDULES_BY_STEP:
+        watchers.append(_log_learning_rate(recipe, steps_per_epoch))
     else:
         watchers.append(
             keras.callbacks.LearningRateScheduler(
@@ -49,9 +55,76 @@ def schedule(recipe: Recipe, validated: bool) -> list[keras.callbacks.Callback]:
     return watchers
 
 
+def _log_learning_rate(
+    recipe: Recipe, steps_per_epoch: int
+) -> keras.callbacks.Callback:
+    """Puts the rate of an epoch's last step among its figures.
+
+    As Keras' own callbacks do for the rates that they set.
+    """
+    rate_at = optimizers.learning_rate(recipe, steps_per_epoch)
+
+    def log(epoch: int, logs: dict) -> None:
+        last_step = (epoch + 1) * steps_per_epoch - 1
+        logs["learning_rate"] = float(rate_at(last_step))
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=log)
+
+
 def _monitor(name: str, validated: bool) -> dict[str, str]:
     name = name if validated else "loss"
     return {"monitor": name, "mode": "max" if "accuracy" in name else "min"}
+
+
+class Averages(keras.callbacks.Callback):
+    """Validates by the moving averages that the optimizer keeps of weights.
+
+    Keras' SwapEMAWeights does so by adding and subtracting, which rounds the
+    weights and with them a resumed training's bits, and is not in Keras 2.
+    """
+
+    def __init__(self, trainer: keras.Model) -> None:
+        super().__init__()
+        self.trainer = trainer
+        self.weights: list[np.ndarray] = []  # while the averages stand in
+        self.at_the_end: list[np.ndarray] = []
+
+    @contextlib.contextmanager
+    def standing_in(self) -> Iterator[None]:
+        """Within it, the network has the averages for weights."""
+        self.on_test_begin()
+        try:
+            yield
+        finally:
+            self.on_test_end()
+
+    def on_test_begin(self, logs: dict | None = None) -> None:
+        """Puts the averages in."""
+        self.weights = self._values()
+        self.trainer.optimizer.finalize_variable_values(
+            self.trainer.trainable_variables
+        )
+
+    def on_test_end(self, logs: dict | None = None) -> None:
+        """Puts the weights back."""
+        self._assign(self.weights)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Remembers the weights, which `fit` overwrites when it ends."""
+        self.at_the_end = self._values()
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Goes on where the `fit` before ended."""
+        if self.at_the_end:
+            self._assign(self.at_the_end)
+
+    def _values(self) -> list[np.ndarray]:
+        return [v.numpy() for v in self.trainer.trainable_variables]
+
+    def _assign(self, weights: list[np.ndarray]) -> None:
+        variables = self.trainer.trainable_variables
+        for variable, value in zip(variables, weights, strict=True):
+            variable.assign(value)
 
 
 class SaveBest(keras.callbacks.Callback):
@@ -62,8 +135,10 @@ class SaveBest(keras.callbacks.Callback):
         network: keras.Model,
         folder: runfolder.RunFolder,
         monitor: str,
+        averages: Averages | None = None,
     ) -> None:
         super().__init__()
+        self.averages = averages
         self.network = network
         self.folder = folder
         self.monitor = monitor
@@ -77,8 +152,13 @@ class SaveBest(keras.callbacks.Callback):
         figure = self.sign * float(logs[self.monitor])
         if figure > self.best:
             self.best, self.best_epoch = figure, epoch
-            self.weights = self.network.get_weights()
-            self.folder.save_network(self.network, runfolder.BEST)
+            with (
+                self.averages.standing_in()
+                if self.averages
+                else contextlib.nullcontext()
+            ):
+                self.weights = self.network.get_weights()
+                self.folder.save_network(self.network, runfolder.BEST)
 
 
 class EpochScalars(keras.callbacks.Callback):

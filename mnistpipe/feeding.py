@@ -67,7 +67,7 @@ def make_feed(
         recipe, network, split, classes, stream
     )
     feed.model.compile(
-        optimizer=optimizers.make(recipe),
+        optimizer=optimizers.make(recipe, stream.steps_per_epoch),
         loss=keras.losses.CategoricalCrossentropy(
             label_smoothing=recipe.label_smoothing
         ),

@@ -43,7 +43,16 @@ SCHEDULES = {
     ),
     "epoch_decay": ("decay_factor",),
     "hold_then_decay": ("decay_factor", "hold_epochs"),
+    "cosine": ("final_rate_factor",),
+    "one_cycle": (
+        "warmup_share",
+        "initial_rate_factor",
+        "final_rate_factor",
+    ),
 }
+# Those that change the learning rate at every step and end with the last one,
+# so that they depend on the number of epochs.
+SCHEDULES_BY_STEP = ("cosine", "one_cycle")
 
 
 class RecipeError(UserError):
@@ -268,6 +277,19 @@ class Recipe:
     fill_mode: str = _name(
         "Augmentation", FILL_MODES, "what moves in from beyond the border, in"
         " SciPy's sense", default="nearest")
+    elastic_alpha: float = _number(
+        "Augmentation", Interval(0, 1000), "strength of an elastic distortion,"
+        " in pixels before its smoothing, after the other moves; 0 is off",
+        default=0.0)
+    elastic_sigma: float = _number(
+        "Augmentation", Interval(0, 100), "smoothness of the elastic"
+        " distortion, standard deviation of a Gaussian in pixels", default=4.0)
+    erasing: float = _number(
+        "Augmentation", Interval(0, 1), "share of the pictures in which a"
+        " rectangle is painted black; 0 is off", default=0.0)
+    erasing_area: float = _number(
+        "Augmentation", Interval(0.02, 1), "largest such rectangle, fraction"
+        " of the picture's area; the smallest is 0.02", default=0.2)
 
     epochs: int = _integer(
         "Training", _COUNT_OR_OFF, "epochs; 0 evaluates the untrained network")
@@ -277,7 +299,7 @@ class Recipe:
         "Training", OPTIMIZERS, "optimizer", default="adam")
     learning_rate: float = _number(
         "Training", Interval(0, 10, open_low=True), "learning rate at the"
-        " start, per step", default=1e-3)
+        " start, and with 'one_cycle' at its highest, per step", default=1e-3)
     beta_1: float = _number(
         "Training", _SHARE, "decay of the optimizer's mean, per step",
         default=0.9)
@@ -291,7 +313,9 @@ class Recipe:
         "Training", SCHEDULES, "how the learning rate goes on: 'epoch_decay'"
         " multiplies it by decay_factor after each epoch, 'hold_then_decay'"
         " after holding it for hold_epochs, 'plateau' by plateau_factor"
-        " after plateau_patience epochs without progress", default="constant")
+        " after plateau_patience epochs without progress; 'cosine' lets it fall"
+        " along half a cosine from the first step to the last, 'one_cycle'"
+        " after a linear rise", default="constant")
     decay_factor: float = _number(
         "Training", Interval(0, 1, open_low=True), "what a decaying schedule"
         " multiplies by, per epoch", default=1.0)
@@ -308,6 +332,20 @@ class Recipe:
     plateau_min_lr: float = _number(
         "Training", Interval(0, 10), "learning rate at which a plateau stops",
         default=0.0)
+    warmup_share: float = _number(
+        "Training", Interval(0, 1, True, True), "share of all steps in which"
+        " 'one_cycle' rises", default=0.3)
+    initial_rate_factor: float = _number(
+        "Training", Interval(0, 1), "where 'one_cycle' begins, as a factor of"
+        " learning_rate", default=0.04)
+    final_rate_factor: float = _number(
+        "Training", Interval(0, 1), "where 'cosine' and 'one_cycle' end, as a"
+        " factor of learning_rate", default=0.0)
+    ema_momentum: float = _number(
+        "Training", _SHARE, "decay per step of a moving average of the"
+        " weights, by which the network is validated, scored and saved; 0 is"
+        " off. BatchNorm's own averages suit these weights only if"
+        " batchnorm_momentum is as high", default=0.0)
     early_stopping_monitor: str = _name(
         "Training", MONITORS, "what early stopping watches",
         default="val_accuracy")
@@ -340,10 +378,12 @@ class Recipe:
 
         Raises:
           ValueError: the schedule is 'plateau', whose learning rate follows
-            the training's history and not the epoch alone.
+            the training's history, or one of ``SCHEDULES_BY_STEP``.
         """
         if self.schedule == "plateau":
             raise ValueError("a plateau's learning rate follows the history")
+        if self.schedule in SCHEDULES_BY_STEP:
+            raise ValueError(f"{self.schedule} goes by steps, not by epochs")
         if self.schedule == "constant":
             return self.learning_rate
         # "After each epoch" is holding for the first one.
@@ -365,6 +405,10 @@ class Recipe:
         ]
         if self.arch == "wide900k":  # it has no BatchNorm
             unused.append("batchnorm_momentum")
+        if not self.elastic_alpha:
+            unused.append("elastic_sigma")
+        if not self.erasing:
+            unused.append("erasing_area")
         if not self.early_stopping_patience:
             unused.append("early_stopping_monitor")
         if self.checkpoint == "none":

@@ -3,8 +3,8 @@
 A resumed run ends with the bits of one that was never interrupted, so what
 decides them must be what it was: the recipe, the data, the options, and the
 versions of mnistpipe, TensorFlow and Keras. What may differ: more epochs
-(no schedule depends on their number), `--save_every`, `--verbose`, and the
-path of the data, which are known by their fingerprint. Other hardware and
+(unless the schedule depends on their number), `--save_every`, `--verbose`, and
+the path of the data, which are known by their fingerprint. Other hardware and
 other versions of Python and NumPy are pointed out and not refused.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mnistpipe import checkpoint, data, flagdefs, runfolder
-from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe, RunOptions
 from mnistpipe.runfolder import RunFolder, RunFolderError
 
 _FREE = {"save_every", "verbose", "data", "run_dir", "resume"}
@@ -143,11 +143,13 @@ def _differences(run: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for name, value in now.items():
         if name in _FREE or value == run.get(name):
             continue
-        if name == "epochs" and value > run[name]:
-            continue
         words = f"{name}={value} (the run has {run.get(name)}"
-        lower = ", which can only be raised)" if name == "epochs" else ")"
-        differences.append(words + lower)
+        if name != "epochs":
+            differences.append(f"{words})")
+        elif run["schedule"] in SCHEDULES_BY_STEP:
+            differences.append(f"{words}, on which {run['schedule']} depends)")
+        elif value < run[name]:
+            differences.append(f"{words}, which can only be raised)")
     return differences
 
 

@@ -237,18 +237,22 @@ def _watch(
     """All callbacks, in the keeper that comes after them."""
     validated = feed.validation is not None
     history = keras.callbacks.History()
-    best = callbacks.SaveBest(network, folder, recipe.checkpoint_monitor)
+    averages = callbacks.Averages(feed.model) if recipe.ema_momentum else None
+    best = callbacks.SaveBest(
+        network, folder, recipe.checkpoint_monitor, averages
+    )
     return state.Keeper(
         network,
         feed.model,
         [
             # First, since it puts the learning rate among the figures.
-            *callbacks.schedule(recipe, validated),
+            *callbacks.schedule(recipe, validated, feed.stream.steps_per_epoch),
             keras.callbacks.CSVLogger(
                 str(folder.path / runfolder.HISTORY), append=True
             ),
             callbacks.EpochScalars(folder),
             history,
+            *([averages] if averages else []),
             *([best] if validated else []),
         ],
         history,

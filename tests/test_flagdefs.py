@@ -72,6 +72,10 @@ CHANGED = {
     "vertical_flip": True,
     "noise": 0.01,
     "fill_mode": "wrap",
+    "elastic_alpha": 34.0,
+    "elastic_sigma": 5.0,
+    "erasing": 0.5,
+    "erasing_area": 0.3,
     "epochs": 3,
     "batch_size": 33,
     "optimizer": "nadam",
@@ -86,6 +90,10 @@ CHANGED = {
     "plateau_patience": 7,
     "plateau_factor": 0.25,
     "plateau_min_lr": 1e-7,
+    "warmup_share": 0.25,
+    "initial_rate_factor": 0.1,
+    "final_rate_factor": 0.01,
+    "ema_momentum": 0.99,
     "early_stopping_monitor": "val_loss",
     "early_stopping_patience": 5,
     "checkpoint": "none",
@@ -96,6 +104,11 @@ BESIDE = {
     "decay_factor": ["--schedule=epoch_decay"],
     "hold_epochs": ["--schedule=hold_then_decay"],
     "early_stopping_monitor": ["--early_stopping_patience=2"],
+    "elastic_sigma": ["--elastic_alpha=8"],
+    "erasing_area": ["--erasing=0.5"],
+    "warmup_share": ["--schedule=one_cycle"],
+    "initial_rate_factor": ["--schedule=one_cycle"],
+    "final_rate_factor": ["--schedule=cosine"],
 }
 
 

@@ -31,6 +31,10 @@ DOCUMENTED = {
     "beta_1": [0.9] * 4,
     "beta_2": [0.999] * 4,
     "label_smoothing": [0.1, 0, 0, 0],
+    # Not in the documents: off.
+    "elastic_alpha": [0] * 4,
+    "erasing": [0] * 4,
+    "ema_momentum": [0] * 4,
     "schedule": ["plateau", "epoch_decay", "hold_then_decay", "plateau"],
     "checkpoint": ["best", "none", "best", "best"],
     "early_stopping_patience": [0, 0, 0, 10],
@@ -150,6 +154,12 @@ def test_a_plateau_has_no_learning_rate_of_an_epoch():
         RECIPES["wide900k"].learning_rate_at(0)
 
 
+@pytest.mark.parametrize("schedule", recipes.SCHEDULES_BY_STEP)
+def test_a_schedule_by_step_has_no_learning_rate_of_an_epoch(schedule):
+    with pytest.raises(ValueError, match="by steps"):
+        RECIPES["pool2m"].replace(schedule=schedule).learning_rate_at(0)
+
+
 NOT_NUMBERS = [math.nan, math.inf, -math.inf, "10", None, True, 1j, [1]]
 BAD = [
     ("arch", ["pool2", "", None, 3, "POOL2M"]),
@@ -168,6 +178,10 @@ BAD = [
     ("vertical_flip", [0, 1, "true", None]),
     ("noise", [-0.05, 12.75, *NOT_NUMBERS]),
     ("fill_mode", ["mirror", "Nearest", "", None]),
+    ("elastic_alpha", [-1, 1001, *NOT_NUMBERS]),
+    ("elastic_sigma", [-0.1, 101, *NOT_NUMBERS]),
+    ("erasing", [-0.1, 1.1, *NOT_NUMBERS]),
+    ("erasing_area", [0, 0.01, 1.1, *NOT_NUMBERS]),
     ("epochs", [-1, 2.0, 10**7, *NOT_NUMBERS]),
     ("batch_size", [0, -64, 64.0, 10**7, *NOT_NUMBERS]),
     ("optimizer", ["Adam", "sgd", None]),
@@ -175,13 +189,17 @@ BAD = [
     ("beta_1", [-0.1, 1, *NOT_NUMBERS]),
     ("beta_2", [-0.1, 1, *NOT_NUMBERS]),
     ("label_smoothing", [-0.1, 1, *NOT_NUMBERS]),
-    ("schedule", ["cosine", "", None]),
+    ("schedule", ["Cosine", "onecycle", "", None]),
     ("decay_factor", [0, -0.9, 1.1, *NOT_NUMBERS]),
     ("hold_epochs", [-1, 1.5, *NOT_NUMBERS]),
     ("plateau_monitor", ["val_acc", "", None]),
     ("plateau_patience", [0, -3, 1.5, *NOT_NUMBERS]),
     ("plateau_factor", [0, 1, -0.5, *NOT_NUMBERS]),
     ("plateau_min_lr", [-1e-5, 11, *NOT_NUMBERS]),
+    ("warmup_share", [0, 1, -0.3, *NOT_NUMBERS]),
+    ("initial_rate_factor", [-0.1, 1.1, *NOT_NUMBERS]),
+    ("final_rate_factor", [-0.1, 1.1, *NOT_NUMBERS]),
+    ("ema_momentum", [-0.1, 1, *NOT_NUMBERS]),
     ("early_stopping_monitor", ["accuracy ", None]),
     ("early_stopping_patience", [-1, 1.5, *NOT_NUMBERS]),
     ("checkpoint", ["last", True, None]),
