@@ -28,8 +28,10 @@ ARCHS = ("strided400k", "pool2m", "compact500k", "wide900k")
 STEMS = ("printed", "3x3")
 ACTIVATIONS = ("relu", "gelu")
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
+# tensorflow-addons', which cannot be had everywhere (see addons.py).
+ADDONS = ("lookahead", "rectified_adam", "yogi", "lamb")
 # All of them take learning_rate, beta_1 and beta_2.
-OPTIMIZERS = ("adam", "adamax", "nadam")
+OPTIMIZERS = ("adam", "adamax", "nadam", *ADDONS)
 MONITORS = ("val_accuracy", "val_loss", "accuracy", "loss")
 
 # Each schedule, with the fields that only it reads.
@@ -296,7 +298,9 @@ class Recipe:
     batch_size: int = _integer(
         "Training", _COUNT, "examples per step")
     optimizer: str = _name(
-        "Training", OPTIMIZERS, "optimizer", default="adam")
+        "Training", OPTIMIZERS, "optimizer; lookahead (around adam),"
+        " rectified_adam and yogi are tensorflow-addons', which imports only"
+        " beside Keras 2, lamb is Keras' own from 3.5 on", default="adam")
     learning_rate: float = _number(
         "Training", Interval(0, 10, open_low=True), "learning rate at the"
         " start, and with 'one_cycle' at its highest, per step", default=1e-3)
