@@ -186,6 +186,32 @@ def test_from_every_step_to_the_same_end(tmp_path, host, step):
     assert metrics["resumed_at_steps"] == [step]
 
 
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    """A learning rate that changes at every step, averages of the weights."""
+    recipe = helpers.quick_recipe(
+        epochs=EPOCHS,
+        batch_size=90,
+        learning_rate=0.01,
+        schedule="one_cycle",
+        ema_momentum=0.8,
+    )
+    return Reference(tmp_path_factory.mktemp("averaged") / "run", recipe)
+
+
+@pytest.mark.parametrize("step", range(EPOCHS * STEPS))
+def test_averages_and_rates_by_step_go_on(tmp_path, averaged, step):
+    path = averaged.killed_at(tmp_path / "run", step)
+    averaged.check(path, go_on(path, averaged.recipe))
+
+
+def test_a_schedule_by_step_keeps_its_number_of_epochs(tmp_path, averaged):
+    path = averaged.killed_at(tmp_path / "run", 3)
+    longer = averaged.recipe.replace(epochs=EPOCHS + 1)
+    with pytest.raises(UserError, match="on which one_cycle depends"):
+        go_on(path, longer)
+
+
 def test_saving_changes_no_bit(tmp_path, host):
     metrics = run(tmp_path)
     host.check(tmp_path, metrics)

@@ -461,7 +461,8 @@ def test_a_used_folder_is_refused_before_any_work(
 ):
     (tmp_path / "metrics.json").write_text("{}")
     before = helpers.files(tmp_path)
-    monkeypatch.setattr(training.protocol, "split_rows", None)  # work would fail
+    # Work would fail:
+    monkeypatch.setattr(training.protocol, "split_rows", None)
     with pytest.raises(runfolder.RunFolderError):
         run(tmp_path, digits)
     assert helpers.files(tmp_path) == before
