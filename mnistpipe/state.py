@@ -24,7 +24,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mnistpipe import callbacks, checkpoint, runfolder
+from mnistpipe import callbacks, checkpoint, optimizers, runfolder
 
 # What Keras' callbacks, and ours, have in mind from one epoch to the next.
 # Keras' forget it in on_train_begin.
@@ -51,16 +51,11 @@ def forgets(optimizer: str) -> bool:
 
 def variables(network: keras.Model, trainer: keras.Model) -> dict[str, list]:
     """All variables that decide the next step, by kind."""
-    optimizer = trainer.optimizer
-    optimizer.build(trainer.trainable_variables)
-    steering = list(optimizer.variables)
-    # Keras 2 leaves some out: the learning rate, Nadam's product.
-    for value in vars(optimizer).values():
-        if hasattr(value, "assign") and not any(value is v for v in steering):
-            steering.append(value)
     return {
         "network": [*network.variables, *_generators(network)],
-        "optimizer": steering,
+        "optimizer": optimizers.variables(
+            trainer.optimizer, trainer.trainable_variables
+        ),
     }
 
 
