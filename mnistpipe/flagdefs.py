@@ -140,8 +140,8 @@ def _default(name: str) -> str:
         if name not in recipe.unused_fields()
     }
     if len(set(values.values())) == 1 and len(values) > 1:
-        return f" Documented: {next(iter(values.values()))}."
-    return f" Documented: {', '.join(f'{a} {v}' for a, v in values.items())}."
+        return f" All recipes: {next(iter(values.values()))}."
+    return f" Recipes: {', '.join(f'{a} {v}' for a, v in values.items())}."
 
 
 def recipe_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Recipe:

@@ -1,4 +1,4 @@
-"""The four networks, as Keras Functional models of stock layers.
+"""The networks, as Keras Functional models of stock layers.
 
 Input: float32 ``[B, H, W, C]``, pixels about 0 … 1; 28×28×1 unless asked
 otherwise. Output: float32 ``[B, classes]``, probabilities. Weights start from
@@ -166,6 +166,39 @@ def wide900k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return _dropout(x, recipe.output_dropout, "dropout3")
 
 
+def quick90k(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """Three convolutions, two of them pooled at once; 87,682 parameters.
+
+    This project's own, for minutes on a CPU: 3.3 million multiply-adds. Full
+    size is met once, by an unpadded 5×5, and what follows it is pooled before
+    BatchNorm and activation, which then touch a quarter of the values. A
+    Dense layer over all places learns sooner than global pooling does.
+    """
+
+    def conv(
+        x: keras.KerasTensor, filters: int, size: int, padding: str, n: int
+    ) -> keras.KerasTensor:
+        return layers.Conv2D(
+            widths.of(filters, recipe),
+            size,
+            padding=padding,
+            use_bias=False,
+            name=f"conv{n}",
+        )(x)
+
+    x = conv(x, 24, 5, "valid", 1)
+    x = layers.MaxPooling2D(name="pool1")(x)
+    x = _norm_and_activation(x, recipe, 1)
+    x = conv(x, 48, 3, "same", 2)
+    x = layers.MaxPooling2D(name="pool2")(x)
+    x = _norm_and_activation(x, recipe, 2)
+    x = _dropout(x, recipe.dropout, "dropout1")
+    x = conv(x, 96, 3, "same", 3)
+    x = _norm_and_activation(x, recipe, 3)
+    x = layers.Flatten(name="flatten")(x)
+    return _dropout(x, recipe.output_dropout, "dropout2")
+
+
 def _norm(x: keras.KerasTensor, recipe: Recipe, n: int) -> keras.KerasTensor:
     return layers.BatchNormalization(
         momentum=recipe.batchnorm_momentum, name=f"norm{n}"
@@ -190,10 +223,17 @@ ARCHS: dict[str, Callable[[keras.KerasTensor, Recipe], keras.KerasTensor]] = {
     "pool2m": pool2m,
     "compact500k": compact500k,
     "wide900k": wide900k,
+    "quick90k": quick90k,
 }
 
 # The smallest height and width that leave at least one pixel everywhere.
-SMALLEST = {"strided400k": 13, "pool2m": 4, "compact500k": 4, "wide900k": 4}
+SMALLEST = {
+    "strided400k": 13,
+    "pool2m": 4,
+    "compact500k": 4,
+    "wide900k": 4,
+    "quick90k": 8,
+}
 
 
 def build(

@@ -4,6 +4,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from mnistpipe import backends
+
 # The document's two scores, percent; only the first can be compared.
 DOCUMENTED = {
     "strided400k": (99.72, 98.93),
@@ -20,7 +22,8 @@ def summary(metrics: Mapping[str, Any]) -> str:
         "test accuracy": _accuracy(metrics),
         "protocol": protocol(metrics),
     }
-    if metrics["data"]["name"] == "mnist":  # nothing is documented of others
+    # Of other data and of our own networks, nothing is.
+    if metrics["data"]["name"] == "mnist" and metrics["arch"] in DOCUMENTED:
         rows["documented"] = _documented(metrics)
     rows |= {
         "training": _training(metrics),
@@ -121,9 +124,8 @@ def made_with(metrics: Mapping[str, Any]) -> str:
     versions, hardware = metrics["versions"], metrics["hardware"]
     gpus = "".join(f", {gpu}" for gpu in hardware["gpus"])
     return (
-        f"mnistpipe {versions['mnistpipe']}, TensorFlow "
-        f"{versions['tensorflow']}, Keras {versions['keras']}, Python "
-        f"{versions['python']}; {hardware['cores']} cores of "
+        f"mnistpipe {versions['mnistpipe']}, {backends.words(versions)}, "
+        f"Python {versions['python']}; {hardware['cores']} cores of "
         f"{hardware['cpu']}{gpus}"
     )
 

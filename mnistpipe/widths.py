@@ -33,6 +33,7 @@ _LAYERS: dict[str, tuple[tuple[int, int, int] | None, ...]] = {
         *((32, 25, _CONV), (32, 25, _CONV), (64, 9, _CONV), (64, 9, _CONV)),
         *(None, (256, 1, _CONV)),
     ),
+    "quick90k": ((24, 25, _NORM), (48, 9, _NORM), (96, 9, _NORM), None),
 }
 
 
@@ -69,6 +70,8 @@ def parameters(
 
 def _last_side(arch: str, side: int) -> int:
     """Height or width where the picture is made flat."""
+    if arch == "quick90k":  # whose first convolution is unpadded
+        return (side - 4) // 4
     if arch != "strided400k":
         return side // 4
     for _ in range(2):  # two unpadded convolutions, one of stride 2

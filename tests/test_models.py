@@ -82,6 +82,7 @@ PARAMETERS = {
     "pool2m": (2_213_610, 3_456),
     "compact500k": (224_810, 768),
     "wide900k": (887_530, 0),
+    "quick90k": (87_682, 336),
 }
 ARCHS = list(PARAMETERS)
 
@@ -136,6 +137,7 @@ def test_documented_tables_are_the_documents():
         2_213_610,
         500_000,
         887_530,
+        87_682,
     ]
 
 
@@ -233,12 +235,13 @@ def test_the_3x3_stem_differs_in_its_first_row_alone():
         ("pool2m", [0.25, 0.25, 0.25, 0.5]),
         ("compact500k", [0.2]),
         ("wide900k", [0.25, 0.25, 0.5]),
+        ("quick90k", []),
     ],
 )
 def test_rates_of_dropout(arch, rates):
     assert dropout_rates(models.build(arch)) == rates
     model = models.build(arch, dropout=0.1, output_dropout=0.3)
-    inner = 3 if arch == "pool2m" else 2
+    inner = {"pool2m": 3, "quick90k": 1}.get(arch, 2)
     assert dropout_rates(model) == [0.1] * inner + [0.3]
     model = models.build(arch, dropout=0, output_dropout=0)
     assert dropout_rates(model) == []
@@ -485,4 +488,4 @@ def test_batchnorm_momentum(arch):
         model = models.build(arch, batchnorm_momentum=momentum)
         norms = [x for x in model.layers if type(x).__name__ == NORM]
         assert {x.momentum for x in norms} <= {expected}
-        assert len(norms) == [4, 6, 5, 0][ARCHS.index(arch)]
+        assert len(norms) == [4, 6, 5, 0, 3][ARCHS.index(arch)]
