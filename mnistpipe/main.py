@@ -17,7 +17,15 @@ import signal
 import sys
 from typing import NoReturn
 
-from mnistpipe import data, flagdefs, report, resume, runfolder
+from mnistpipe import (
+    addons,
+    backends,
+    data,
+    flagdefs,
+    report,
+    resume,
+    runfolder,
+)
 from mnistpipe.recipes import Recipe, RunOptions
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
@@ -46,12 +54,14 @@ def main(argv: list[str]) -> int:
 
 def _train(recipe: Recipe, options: RunOptions) -> int:
     # What can be wrong is found before TensorFlow takes its seconds.
+    addons.check(recipe)
     if not options.resume:
         runfolder.of(options.run_dir, recipe.arch).check()
     digits = data.load(options.data or None)
     # Without a GPU it reports errors of CUDA, which is nobody's error. What
     # fails in earnest comes as an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backends.load()
     from mnistpipe import training
 
     text = flagdefs.flagfile_text(recipe, options)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mnistpipe.sweep import settings as settings_module
+from mnistpipe.sweep import space
 from mnistpipe.sweep.options import SweepOptions
 from mnistpipe.sweep.report import Reporter
 from mnistpipe.sweep.settings import Settings, SweepError
@@ -284,6 +285,8 @@ def work(folder: pathlib.Path, options: SweepOptions) -> int:
     address = parse_address(options.chief_address or DEFAULT_ADDRESS)
     _await_chief(address)
     settings = settings_module.load(folder)
+    # Trials that fail on this machine would end the sweep of all.
+    space.check_optimizers(settings.axes, settings.recipe)
     path = folder / "workers" / f"{name}.lock"
     path.parent.mkdir(exist_ok=True)
     with _only_one(path, f"work as --worker_id={name}"):

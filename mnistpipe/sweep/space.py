@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mnistpipe import recipes, widths
+from mnistpipe import addons, recipes, widths
 from mnistpipe.documented import TABLES
 from mnistpipe.recipes import Recipe, RecipeError, Spec
 
@@ -117,11 +117,14 @@ def select(
       budget: of every network; by default as documented, on MNIST.
 
     Raises:
-      RecipeError: a name that does not exist, an empty range, or a network
-        beyond the budget.
+      RecipeError: a name that does not exist, an empty range, a network
+        beyond the budget, or an optimizer that cannot be had here.
     """
     ranges = ranges or {}
     axes = _named(derive(recipe) | from_json(ranges, recipe), search)
+    if "optimizer" not in ranges:
+        axes = _without_lacking(axes, recipe)
+    check_optimizers(axes, recipe)
     return _within(axes, recipe, budget or Budget(), "width" in ranges)
 
 
@@ -136,6 +139,46 @@ def _named(axes: Mapping[str, Axis], search: str) -> dict[str, Axis]:
                 f" recipe that --space names, came {name!r}{_hint(name, axes)}"
             )
     return {name: axis for name, axis in axes.items() if name in names}
+
+
+def check_optimizers(axes: Mapping[str, Axis], recipe: Recipe) -> None:
+    """Refuses what the trials would fail of.
+
+    Raises:
+      RecipeError: an optimizer that cannot be had here, or not with averages
+        of the weights, which are searched.
+    """
+    for name, reason in _lacks(axes, recipe).items():
+        if reason:
+            asked = "" if name == recipe.optimizer else "space: "
+            raise RecipeError(f"{asked}{reason}")
+
+
+def _without_lacking(
+    axes: Mapping[str, Axis], recipe: Recipe
+) -> dict[str, Axis]:
+    """Leaves out the optimizers that cannot be had, but not the recipe's."""
+    if "optimizer" not in axes:
+        return dict(axes)
+    choices = tuple(
+        name
+        for name, reason in _lacks(axes, recipe).items()
+        if not reason or name == recipe.optimizer
+    )
+    axis = dataclasses.replace(axes["optimizer"], choices=choices)
+    return {**axes, "optimizer": axis}
+
+
+def _lacks(axes: Mapping[str, Axis], recipe: Recipe) -> dict[str, str]:
+    """Each optimizer that is tried, and why it cannot be had, if so."""
+    if "ema_momentum" in axes:
+        axis = axes["ema_momentum"]
+        most = max(axis.choices, default=axis.high)
+        recipe = recipe.replace(ema_momentum=most)
+    tried = (recipe.optimizer,)
+    if "optimizer" in axes:
+        tried = axes["optimizer"].choices
+    return {n: addons.lack(recipe.replace(optimizer=n)) for n in tried}
 
 
 def _within(
