@@ -447,7 +447,7 @@ class RunOptions:
     input: str = _name(
         "Dataset", ("auto", "host", "device"), "where pictures are gathered and"
         " augmented: 'device' keeps the data resident on it; 'auto' is device"
-        " on a GPU", default="auto")
+        " on a GPU whose memory holds them", default="auto")
 
     run_dir: str = _name(
         "Training", (), "the run folder, which must be new; empty is"
@@ -468,6 +468,9 @@ class RunOptions:
     steps_per_execution: int = _integer(
         "Training", _COUNT, "steps in one call of the compiled loop",
         default=1)
+    strategy: str = _name(
+        "Training", ("one", "mirrored"), "'mirrored' shares each batch among"
+        " all GPUs of this machine", default="one")
     verbose: int = _integer(
         "Training", Interval(0, 2), "0 is silent, 1 a progress bar, 2 a line"
         " per epoch", default=1)

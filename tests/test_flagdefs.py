@@ -137,6 +137,7 @@ OPTIONS = RunOptions(
     seed=2**63 - 1,
     jit_compile="off",
     steps_per_execution=16,
+    strategy="mirrored",
     verbose=2,
 )
 

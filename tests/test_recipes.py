@@ -109,6 +109,7 @@ def test_options_by_default():
         "seed": 0,
         "jit_compile": "auto",
         "steps_per_execution": 1,
+        "strategy": "one",
         "verbose": 1,
     }
 
@@ -219,6 +220,7 @@ BAD_OPTIONS = [
     ("seed", [-1, 2**63, 1.0, *NOT_NUMBERS]),
     ("jit_compile", [True, "yes", None]),
     ("steps_per_execution", [0, 1.5, *NOT_NUMBERS]),
+    ("strategy", ["two", True, None]),
     ("verbose", [-1, 3, "auto", True]),
 ]
 
