@@ -12,7 +12,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from mnistpipe import data, finished, flagdefs, runfolder
+from mnistpipe import backends, data, finished, flagdefs, runfolder
 from mnistpipe.errors import UserError
 from mnistpipe.finished import FinishedRun
 from mnistpipe.scoring import EvaluationOptions
@@ -30,6 +30,7 @@ def main(argv: list[str]) -> None:
     test = _test_set(runs, options)
     # As in main.py: errors of CUDA where there is no GPU are nobody's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backends.load()
     from mnistpipe import scorecard
 
     card = scorecard.score(runs, test, options)

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnistpipe import networkfile, runfolder, safejson
+from mnistpipe import backends, networkfile, runfolder, safejson
 from mnistpipe.data import files
 from mnistpipe.data.examples import DataError, data_error
 from mnistpipe.errors import UserError
@@ -108,15 +108,14 @@ class FinishedRun:
                 weights += f", {metrics['best_epoch'] + 1}"
         if metrics["interrupted"]:
             weights += ", interrupted"
-        versions = metrics["versions"]
         epochs = metrics["epochs_run"]
         return (
             f"{metrics['arch']}, seed {metrics['seed']}, protocol "
             f"{metrics['protocol']} ({self._held_out()}), "
             f"{epochs} epoch{'s' * (epochs != 1)} of "
             f"{metrics['train_examples']:,} images of "
-            f"{metrics['data'].get('name')} ({weights}), TensorFlow "
-            f"{versions.get('tensorflow')}, Keras {versions.get('keras')}"
+            f"{metrics['data'].get('name')} ({weights}), "
+            f"{backends.words(metrics['versions'])}"
         )
 
     def _held_out(self) -> str:

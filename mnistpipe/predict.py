@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistpipe import finished, flagdefs
+from mnistpipe import backends, finished, flagdefs
 from mnistpipe.data import folders
 from mnistpipe.errors import UsageError
 from mnistpipe.scoring import PredictionOptions
@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
     images = np.stack([read(Path(path)) for path in paths])
     # As in main.py: errors of CUDA where there is no GPU are nobody's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backends.load()
     from mnistpipe import answers
 
     found = answers.answer(runs, images, paths, options)

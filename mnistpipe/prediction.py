@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from mnistpipe import augmentation, evaluation, models, pipeline
+from mnistpipe import augmentation, backends, evaluation, models, pipeline
 from mnistpipe.errors import UserError
 from mnistpipe.finished import FinishedRun
 
@@ -29,6 +29,7 @@ def each(
     runs: Sequence[FinishedRun], images: np.ndarray, tta: int, seed: int
 ) -> Iterator[tuple[FinishedRun, np.ndarray]]:
     """The answers of each run, one network after the other."""
+    backends.leave_devices()
     for run in runs:
         yield run, probabilities(run, images, tta, seed)
         # Keras keeps something of every network until it is told.

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import mnistpipe
+from mnistpipe import backends
 
 
 def versions() -> dict[str, str]:
@@ -20,6 +21,7 @@ def versions() -> dict[str, str]:
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "numpy": np.__version__,
+        **backends.versions(),
     }
 
 
@@ -28,13 +30,19 @@ def hardware() -> dict[str, Any]:
     return {
         "cpu": _cpu(),
         "cores": _cores(),
-        "gpus": [
-            tf.config.experimental.get_device_details(gpu).get(
-                "device_name", gpu.name
-            )
-            for gpu in tf.config.list_physical_devices("GPU")
-        ],
+        "gpus": _gpus(),
     }
+
+
+def _gpus() -> list[str]:
+    if backends.name() != "tensorflow":
+        return backends.accelerators()
+    return [
+        tf.config.experimental.get_device_details(gpu).get(
+            "device_name", gpu.name
+        )
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
 
 
 def _cpu() -> str:

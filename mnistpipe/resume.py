@@ -2,10 +2,10 @@
 
 A resumed run ends with the bits of one that was never interrupted, so what
 decides them must be what it was: the recipe, the data, the options, and the
-versions of mnistpipe, TensorFlow and Keras. What may differ: more epochs
-(unless the schedule depends on their number), `--save_every`, `--verbose`, and
-the path of the data, which are known by their fingerprint. Other hardware and
-other versions of Python and NumPy are pointed out and not refused.
+versions of mnistpipe, TensorFlow, Keras and its backend. What may differ: more
+epochs (unless the schedule depends on their number), `--save_every`,
+`--verbose`, and the path of the data, which are known by their fingerprint.
+Other hardware, Python and NumPy are pointed out and not refused.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe, RunOptions
 from mnistpipe.runfolder import RunFolder, RunFolderError
 
 _FREE = {"save_every", "verbose", "data", "run_dir", "resume"}
-_DECIDING = ("mnistpipe", "tensorflow", "keras")
+_DECIDING = ("mnistpipe", "tensorflow", "keras", *("backend", "jax", "torch"))
 
 
 def settings(path: str, given: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
@@ -114,7 +114,10 @@ def check_machine(
       RunFolderError: the same numbers are not to be had with these versions.
     """
     different = {
-        **_changed(state.facts["versions"], versions),
+        # Those that do not tell are TensorFlow's.
+        **_changed(
+            {"backend": "tensorflow", **state.facts["versions"]}, versions
+        ),
         **_changed(state.facts["hardware"], hardware),
     }
     deciding = [different.pop(name) for name in _DECIDING if name in different]

@@ -192,9 +192,12 @@ class Keeper(keras.callbacks.Callback):
         self.saved = step
 
     def _groups(self, within_epoch: bool) -> dict[str, list[np.ndarray]]:
+        # Under JAX the variables are empty within an epoch, until a callback
+        # is asked for its model, which it has once a `fit` has begun.
+        trainer = self.model or self.trainer
         groups = dict(self.variables)
         if within_epoch:
-            groups["metrics"] = metrics(self.trainer)
+            groups["metrics"] = metrics(trainer)
         arrays = {
             kind: [variable.numpy() for variable in group]
             for kind, group in groups.items()

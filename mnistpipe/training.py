@@ -25,11 +25,13 @@ from typing import Any
 import keras
 
 from mnistpipe import (
+    backends,
     callbacks,
     checkpoint,
     data,
     evaluation,
     feeding,
+    interrupts,
     models,
     pipeline,
     protocol,
@@ -71,6 +73,8 @@ def train(
         length of an epoch.
     """
     started = time.perf_counter()
+    backends.leave_devices()
+    settled = backends.settle(options)
     with contextlib.ExitStack() as stack:
         folder, saved = _open(recipe, options, digits, stack)
         split = protocol.split_rows(options, digits)
@@ -78,9 +82,9 @@ def train(
         state.make_dropout_saveable()
         network = build(recipe, digits)
         # Not where a machine with a GPU would put it, but where it was.
-        path = saved.facts["input"] if saved else options.input
+        path = saved.facts["input"] if saved else settled.input
         feed = feeding.make_feed(
-            recipe, options.replace(input=path), network, split, digits.classes
+            recipe, settled.replace(input=path), network, split, digits.classes
         )
         origin = _origin(recipe, options, digits, split, network, feed)
         if options.resume:
@@ -205,9 +209,10 @@ def fit(
     interrupted = False
     try:
         # Not all that writes there says which folder it was.
-        with folder.errors():
+        with folder.errors(), interrupts.between_batches() as first:
             for spell in _spells(feed.stream, recipe.epochs, keeper):
-                _fit_spell(feed, spell, keeper, options)
+                watchers = [*first, *keeper.watchers.values(), keeper]
+                _fit_spell(feed, spell, watchers, options)
     except KeyboardInterrupt:
         interrupted = True
     seconds = keeper.seconds
@@ -287,7 +292,10 @@ def _spells(
 
 
 def _fit_spell(
-    feed: feeding.Feed, spell: Spell, keeper: state.Keeper, options: RunOptions
+    feed: feeding.Feed,
+    spell: Spell,
+    watchers: list[keras.callbacks.Callback],
+    options: RunOptions,
 ) -> None:
     first = spell.first * feed.stream.steps_per_epoch + spell.first_step
     stop = spell.stop * feed.stream.steps_per_epoch
@@ -305,7 +313,7 @@ def _fit_spell(
         shuffle=False,  # the stream already is, and fit would warn
         validation_data=feed.validation,
         validation_batch_size=evaluation.BATCH_SIZE,
-        callbacks=[*keeper.watchers.values(), keeper],
+        callbacks=watchers,
         verbose=options.verbose,
     )
 
