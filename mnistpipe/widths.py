@@ -26,8 +26,8 @@ _LAYERS: dict[str, tuple[tuple[int, int, int] | None, ...]] = {
         *((512, 1, _CONV + _NORM), (1024, 1, _CONV + _NORM)),
     ),
     "compact500k": (
-        *((32, 25, _NORM), (64, 9, _NORM), (64, 9, _NORM)),
-        *((96, 9, _NORM), (128, 9, _NORM)),
+        *((32, 25, _NORM), (64, 9, _NORM), (96, 9, _NORM)),
+        *((128, 9, _NORM), (112, 9, _NORM), None),
     ),
     "wide900k": (
         *((32, 25, _CONV), (32, 25, _CONV), (64, 9, _CONV), (64, 9, _CONV)),
@@ -70,10 +70,10 @@ def parameters(
 
 def _last_side(arch: str, side: int) -> int:
     """Height or width where the picture is made flat."""
-    if arch == "quick90k":  # whose first convolution is unpadded
-        return (side - 4) // 4
-    if arch != "strided400k":
+    if arch in ("pool2m", "wide900k"):
         return side // 4
+    if arch in ("compact500k", "quick90k"):  # one unpadded convolution
+        return (side - 4) // (8 if arch == "compact500k" else 4)
     for _ in range(2):  # two unpadded convolutions, one of stride 2
         side = (side - 4 + 1) // 2
     return (side + 1) // 2
