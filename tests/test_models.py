@@ -144,7 +144,7 @@ def test_documented_tables_are_the_documents():
 def test_compact500k_keeps_its_budget():
     model = models.build("compact500k")
     assert model.count_params() <= 500_000
-    assert models.total_multiply_adds(model) == 19_595_008 <= 20_000_000
+    assert models.total_multiply_adds(model) == 19_713_888 <= 20_000_000
     assert "325,962 parameters" in models.compact500k.__doc__
 
 
