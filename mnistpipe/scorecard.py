@@ -51,6 +51,7 @@ def score(
         "members": members,
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
+        "commits": provenance.commits(),
         "per_class": [
             dataclasses.asdict(one)
             for one in evaluation.per_class(mean, labels)

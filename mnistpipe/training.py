@@ -86,7 +86,7 @@ def train(
         feed = feeding.make_feed(
             recipe, settled.replace(input=path), network, split, digits.classes
         )
-        origin = _origin(recipe, options, digits, split, network, feed)
+        origin = _origin(recipe, options, digits, split, network, feed, saved)
         if options.resume:
             folder.write(runfolder.FLAGS, flagfile)
         else:
@@ -377,8 +377,10 @@ def _origin(
     split: protocol.Split,
     network: keras.Model,
     feed: feeding.Feed,
+    saved: checkpoint.State | None,
 ) -> dict[str, Any]:
     """What it came from."""
+    before = saved.facts.get("commits", []) if saved else []
     return {
         "arch": recipe.arch,
         "parameters": network.count_params(),
@@ -394,6 +396,7 @@ def _origin(
         },
         "versions": provenance.versions(),
         "hardware": provenance.hardware(),
+        "commits": provenance.commits(before),
         "recipe": dataclasses.asdict(recipe),
         "options": dataclasses.asdict(options),
         "input": feed.path,
