@@ -7,7 +7,6 @@ optimizers that are taken here Keras 3 has one itself, since 3.5: LAMB.
 No TensorFlow here: what is missing is said before it takes its seconds.
 """
 
-import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -78,7 +77,6 @@ def _is_theirs(name: str) -> bool:
     return name in ADDONS and not kept
 
 
-@functools.cache
 def _missing(name: str) -> str:
     if not _is_theirs(name):
         return ""
