@@ -4,15 +4,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from mnistpipe import backends
-
-# The document's two scores, percent; only the first can be compared.
-DOCUMENTED = {
-    "strided400k": (99.72, 98.93),
-    "pool2m": (99.65, 98.81),
-    "compact500k": (99.79, 98.79),
-    "wide900k": (99.63, 98.79),
-}
+from mnistpipe import backends, documented
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
@@ -23,7 +15,10 @@ def summary(metrics: Mapping[str, Any]) -> str:
         "protocol": protocol(metrics),
     }
     # Of other data and of our own networks, nothing is.
-    if metrics["data"]["name"] == "mnist" and metrics["arch"] in DOCUMENTED:
+    if (
+        metrics["data"]["name"] == "mnist"
+        and metrics["arch"] in documented.SCORES
+    ):
         rows["documented"] = _documented(metrics)
     rows |= {
         "training": _training(metrics),
@@ -98,7 +93,7 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
 
 def _documented(metrics: Mapping[str, Any]) -> str:
     """The first score is on MNIST's test images, the second can't be had."""
-    first, second = DOCUMENTED[metrics["arch"]]
+    first, second = documented.SCORES[metrics["arch"]]
     return (
         f"{first}% of the 10,000 MNIST test images, protocol not stated, "
         f"seemingly the best epoch on them ({second}% of a private test set "
@@ -112,7 +107,8 @@ def _training(metrics: Mapping[str, Any]) -> str:
     steps = f", resumed at step {', '.join(map(str, resumed))}"
     return (
         f"{epochs} of {metrics['train_examples']:,} images of "
-        f"{metrics['data']['name']} in {_time(metrics['duration_seconds'])}, "
+        f"{metrics['data']['name']} in "
+        f"{duration(metrics['duration_seconds'])}, "
         f"{metrics['images_per_second']:,.0f} images/s, input on the "
         f"{metrics['input']}, seed {metrics['seed']}"
         f"{steps if resumed else ''}"
@@ -130,7 +126,8 @@ def made_with(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in the units that people would use for it."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
