@@ -27,7 +27,7 @@ _LAYERS: dict[str, tuple[tuple[int, int, int] | None, ...]] = {
     ),
     "compact500k": (
         *((32, 25, _NORM), (64, 9, _NORM), (96, 9, _NORM)),
-        *((128, 9, _NORM), (112, 9, _NORM), None),
+        *((128, 9, _NORM), (112, 9, _NORM)),
     ),
     "wide900k": (
         *((32, 25, _CONV), (32, 25, _CONV), (64, 9, _CONV), (64, 9, _CONV)),
@@ -72,8 +72,8 @@ def _last_side(arch: str, side: int) -> int:
     """Height or width where the picture is made flat."""
     if arch in ("pool2m", "wide900k"):
         return side // 4
-    if arch in ("compact500k", "quick90k"):  # one unpadded convolution
-        return (side - 4) // (8 if arch == "compact500k" else 4)
+    if arch == "quick90k":  # one unpadded convolution
+        return (side - 4) // 4
     for _ in range(2):  # two unpadded convolutions, one of stride 2
         side = (side - 4 + 1) // 2
     return (side + 1) // 2
