@@ -66,23 +66,29 @@ def _theirs(name: str, settings: dict[str, Any]) -> keras.optimizers.Optimizer:
     )
 
 
-def variables(optimizer: keras.optimizers.Optimizer, trained: Sequence) -> list:
-    """All variables that decide its next step, made if they aren't there."""
+def build(optimizer: keras.optimizers.Optimizer, trained: Sequence) -> None:
+    """Makes the optimizer's variables for those that it is to train."""
     if hasattr(optimizer, "build"):
         optimizer.build(trained)
-        steering = list(optimizer.variables)
-        # Keras 2 leaves some out: the learning rate, Nadam's product.
-        for value in vars(optimizer).values():
-            if hasattr(value, "assign") and not any(
-                value is v for v in steering
-            ):
-                steering.append(value)
-        return steering
-    # A legacy one. Of its numbers only the learning rate ever changes, which
-    # is a variable unless a schedule has its place; Lookahead's is Adam's.
-    optimizer._create_all_weights(trained)
-    rate = optimizer.learning_rate
-    return [*optimizer.weights, *([rate] if hasattr(rate, "assign") else [])]
+    else:  # a legacy one
+        optimizer._create_all_weights(trained)
+
+
+def variables(optimizer: keras.optimizers.Optimizer, trained: Sequence) -> list:
+    """All variables that decide its next step, made if they aren't there."""
+    build(optimizer, trained)
+    if not hasattr(optimizer, "build"):
+        # Of a legacy one's numbers only the learning rate ever changes, which
+        # is a variable unless a schedule has its place; Lookahead's is Adam's.
+        rate = optimizer.learning_rate
+        own = [rate] if hasattr(rate, "assign") else []
+        return [*optimizer.weights, *own]
+    steering = list(optimizer.variables)
+    # Keras 2 leaves some out: the learning rate, Nadam's product.
+    for value in vars(optimizer).values():
+        if hasattr(value, "assign") and not any(value is v for v in steering):
+            steering.append(value)
+    return steering
 
 
 def learning_rate(
