@@ -47,7 +47,7 @@ def load() -> str:
     if came not in BACKENDS:
         raise _error(came)
     if wanted != came and VARIABLE in os.environ:
-        raise _error(f"{wanted} with Keras {keras.__version__}, which has none")
+        raise _error(f"{wanted}, and Keras {keras.__version__} took {came}")
     return came
 
 
@@ -122,7 +122,7 @@ def _refuse(options: RunOptions, backend: str) -> None:
         if came not in values:
             raise RecipeError(
                 f"{option}: expected {' or '.join(values)} with {VARIABLE}="
-                f"{backend}, {came} needs TensorFlow's backend"
+                f"{backend}, came {came}, which TensorFlow alone can do"
             )
     if backend == "torch" and options.steps_per_execution > 1:
         raise RecipeError(

@@ -104,6 +104,9 @@ class Averages(keras.callbacks.Callback):
         self.trainer.optimizer.finalize_variable_values(
             self.trainer.trainable_variables
         )
+        # Under JAX the two are one array now, of which an evaluation disposes
+        # for the one that it gets.
+        self._assign(self._values())
 
     def on_test_end(self, logs: dict | None = None) -> None:
         """Puts the weights back."""
