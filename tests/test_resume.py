@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from mnistpipe import (
+    addons,
     callbacks,
     checkpoint,
     flagdefs,
@@ -29,7 +30,7 @@ from mnistpipe import (
     training,
 )
 from mnistpipe.errors import UserError
-from mnistpipe.recipes import RECIPES, Recipe, RunOptions, specs
+from mnistpipe.recipes import ADDONS, RECIPES, Recipe, RunOptions, specs
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 3  # of an epoch: 250 examples, the last batch short
@@ -292,6 +293,22 @@ def test_the_compiled_device_path(tmp_path):
     whole = Reference(tmp_path / "whole", recipe, **options)
     path = whole.killed_at(tmp_path / "run", 2)
     whole.check(path, go_on(path, recipe, **options))
+
+
+@pytest.mark.parametrize("name", ADDONS)
+def test_other_optimizers(tmp_path, name):
+    """Some have memory of their own; Lookahead goes back after six steps."""
+    recipe = RECIPE.replace(
+        optimizer=name, learning_rate=0.05, early_stopping_patience=0
+    )
+    if name == "lookahead":  # a rate that is a function, and not a variable
+        recipe = recipe.replace(schedule="one_cycle")
+    if reason := addons.lack(recipe):
+        pytest.skip(reason)
+    whole = Reference(tmp_path / "whole", recipe)
+    for step in (5, 7):
+        path = whole.killed_at(tmp_path / str(step), step)
+        whole.check(path, go_on(path, recipe))
 
 
 def test_auto_goes_on_where_the_run_was(tmp_path):
