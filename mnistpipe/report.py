@@ -110,9 +110,14 @@ def _training(metrics: Mapping[str, Any]) -> str:
         f"{metrics['data']['name']} in "
         f"{duration(metrics['duration_seconds'])}, "
         f"{metrics['images_per_second']:,.0f} images/s, input on the "
-        f"{metrics['input']}, seed {metrics['seed']}"
+        f"{metrics['input']}{_devices(metrics)}, seed {metrics['seed']}"
         f"{steps if resumed else ''}"
     )
+
+
+def _devices(metrics: Mapping[str, Any]) -> str:
+    number = metrics.get("devices", 1)  # which older runs don't say
+    return f" of {number} devices" if number > 1 else ""
 
 
 def made_with(metrics: Mapping[str, Any]) -> str:

@@ -102,6 +102,18 @@ def load(
     ]
 
 
+def check_devices(
+    folder: RunFolder, state: checkpoint.State, devices: int
+) -> None:
+    """Raises RunFolderError unless as many devices train as before."""
+    before = state.facts.get("devices", 1)
+    if devices != before:
+        raise RunFolderError(
+            f"resume {folder.path}: expected the {before} devices that the run "
+            f"was begun with, came {devices}"
+        )
+
+
 def check_machine(
     folder: RunFolder,
     state: checkpoint.State,

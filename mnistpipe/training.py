@@ -29,6 +29,7 @@ from mnistpipe import (
     callbacks,
     checkpoint,
     data,
+    devices,
     evaluation,
     feeding,
     interrupts,
@@ -80,12 +81,14 @@ def train(
         split = protocol.split_rows(options, digits)
         keras.utils.set_random_seed(keras_seed(options.seed))
         state.make_dropout_saveable()
-        network = build(recipe, digits)
         # Not where a machine with a GPU would put it, but where it was.
         path = saved.facts["input"] if saved else settled.input
-        feed = feeding.make_feed(
-            recipe, settled.replace(input=path), network, split, digits.classes
-        )
+        settled = settled.replace(input=path)
+        with devices.strategy(settled.strategy).scope():
+            network = build(recipe, digits)
+            feed = feeding.make_feed(
+                recipe, settled, network, split, digits.classes
+            )
         origin = _origin(recipe, options, digits, split, network, feed, saved)
         if options.resume:
             folder.write(runfolder.FLAGS, flagfile)
@@ -126,6 +129,7 @@ def _open(
     stack.enter_context(folder.locked())
     saved, notes = resume.load(folder, recipe, options, digits)
     if saved:
+        resume.check_devices(folder, saved, devices.number(options.strategy))
         notes += resume.check_machine(
             folder, saved, provenance.versions(), provenance.hardware()
         )
@@ -400,4 +404,5 @@ def _origin(
         "recipe": dataclasses.asdict(recipe),
         "options": dataclasses.asdict(options),
         "input": feed.path,
+        "devices": devices.number(options.strategy),
     }

@@ -149,27 +149,37 @@ class Resident(keras.layers.Layer):
         pictures = Resident(images, augment)([index, key])
         trainer = keras.Model([index, key], network(pictures))
 
-    The pictures are one tensor, made once; they are neither a weight nor
-    saved: save the network instead.
+    The pictures are one tensor per device, made once, and each replica of a
+    distributed model reads its own. They are neither a weight nor saved:
+    save the network instead.
 
     Args:
       images: uint8 or float [N, H, W, C].
       augment: what is done to a batch when training; otherwise only its
         transforms that draw nothing are.
+      devices: names such as "GPU:0", in the order of the replicas; where
+        TensorFlow puts a tensor by itself if none.
     """
 
-    def __init__(self, images: np.ndarray, augment: Compose) -> None:
+    def __init__(
+        self,
+        images: np.ndarray,
+        augment: Compose,
+        devices: Sequence[str] = (),
+    ) -> None:
         super().__init__(trainable=False, name="resident")
         self._augment = augment
         self._evaluate = augment.deterministic()
-        self._images = tf.constant(images)
+        # A tuple, which Keras leaves alone. In a step a capture, neither a
+        # constant of the program nor an input of its batches.
+        self._copies = tuple(_copy(images, d) for d in devices or (None,))
 
     def call(
         self, inputs: list[tf.Tensor], training: bool | None = None
     ) -> tf.Tensor:
         """(index int64[b], key uint32[b, 2]) → pictures [b, H, W, C]."""
         index, key = inputs
-        images = tf.gather(self._images, index)
+        images = tf.gather(self._copies[_replica()], index)
         if training:
             return self._augment(images, key)
         return self._evaluate(images)
@@ -178,7 +188,7 @@ class Resident(keras.layers.Layer):
         self, input_shape: list[tuple[int | None, ...]]
     ) -> tuple[int | None, ...]:
         """[b, H, W, C]."""
-        return (input_shape[0][0], *self._images.shape[1:])
+        return (input_shape[0][0], *self._copies[0].shape[1:])
 
     def compute_output_spec(
         self, inputs: list[keras.KerasTensor], training: bool | None = None
@@ -186,3 +196,19 @@ class Resident(keras.layers.Layer):
         """Keras 3 takes the dtype from here: not the index' integers."""
         shape = self.compute_output_shape([x.shape for x in inputs])
         return keras.KerasTensor(shape, dtype=self._augment.dtype)
+
+
+def _copy(images: np.ndarray, device: str | None) -> tf.Tensor:
+    with tf.device(device):
+        return tf.constant(images)
+
+
+def _replica() -> int:
+    """Which replica of a distributed model is called; else the first.
+
+    A strategy of TensorFlow's that trains on several devices calls a model
+    once for each, so the number is known then and not an op.
+    """
+    context = tf.distribute.get_replica_context()
+    number = context.replica_id_in_sync_group if context else 0
+    return int(tf.get_static_value(number))
