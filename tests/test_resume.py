@@ -299,13 +299,15 @@ def test_the_compiled_device_path(tmp_path):
 def test_other_optimizers(tmp_path, name):
     """Some have memory of their own; Lookahead goes back after six steps."""
     recipe = RECIPE.replace(
-        optimizer=name, learning_rate=0.05, early_stopping_patience=0
+        optimizer=name, learning_rate=1.0, early_stopping_patience=0
     )
     if name == "lookahead":  # a rate that is a function, and not a variable
         recipe = recipe.replace(schedule="one_cycle")
     if reason := addons.lack(recipe):
         pytest.skip(reason)
     whole = Reference(tmp_path / "whole", recipe)
+    if name == "lamb":  # a rate that a plateau lowered before the last epoch
+        assert whole.metrics["history"]["learning_rate"][-1] < 1
     for step in (5, 7):
         path = whole.killed_at(tmp_path / str(step), step)
         whole.check(path, go_on(path, recipe))
