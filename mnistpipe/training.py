@@ -25,6 +25,7 @@ from typing import Any
 import keras
 
 from mnistpipe import (
+    addons,
     backends,
     callbacks,
     checkpoint,
@@ -137,6 +138,11 @@ def _open(
         notes.append(
             f"{folder.path}: the same bits are not promised with Keras 2's "
             f"{recipe.optimizer}, which counts steps where nothing can see it"
+        )
+    if backends.name() == "torch":
+        notes.append(
+            f"{folder.path}: the same bits are not promised with PyTorch, whose"
+            " dropout draws from a generator that no state holds"
         )
     for line in notes:
         print(line, file=sys.stderr)
@@ -398,7 +404,7 @@ def _origin(
             "fingerprint": digits.fingerprint,
             "test_fingerprint": digits.test_fingerprint,
         },
-        "versions": provenance.versions(),
+        "versions": {**provenance.versions(), **addons.versions(recipe)},
         "hardware": provenance.hardware(),
         "commits": provenance.commits(before),
         "recipe": dataclasses.asdict(recipe),
