@@ -692,6 +692,7 @@ def test_a_second_column_for_the_running(finished):
 # Memory.
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_trials(tmp_path):
     """Of the sweep's process, after 20 tiny trials and after 3."""
     code = (
