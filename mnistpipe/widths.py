@@ -33,7 +33,7 @@ _LAYERS: dict[str, tuple[tuple[int, int, int] | None, ...]] = {
         *((32, 25, _CONV), (32, 25, _CONV), (64, 9, _CONV), (64, 9, _CONV)),
         *(None, (256, 1, _CONV)),
     ),
-    "quick90k": ((24, 25, _NORM), (48, 9, _NORM), (96, 9, _NORM), None),
+    "quick65k": ((16, 25, _NORM), (48, 9, _NORM), (96, 9, _NORM), None),
 }
 
 
@@ -72,8 +72,8 @@ def _last_side(arch: str, side: int) -> int:
     """Height or width where the picture is made flat."""
     if arch in ("pool2m", "wide900k"):
         return side // 4
-    if arch == "quick90k":  # one unpadded convolution
-        return (side - 4) // 4
+    if arch == "quick65k":  # its first and last convolutions are unpadded
+        return (side - 4) // 4 - 2
     for _ in range(2):  # two unpadded convolutions, one of stride 2
         side = (side - 4 + 1) // 2
     return (side + 1) // 2

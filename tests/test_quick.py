@@ -13,7 +13,7 @@ FLAGFILE = pathlib.Path(__file__).parents[1] / "flags" / "quick.cfg"
 def test_quick_learns_from_a_tenth(tmp_path):
     """The whole recipe, its rates too, on 6,000 images beside 1,000 others."""
     recipe, _ = flagdefs.from_flagfile(str(FLAGFILE))
-    assert recipe == RECIPES["quick90k"]
+    assert recipe == RECIPES["quick65k"]
     digits = helpers.few_digits(7000, 1000)
     options = helpers.quick_options(
         tmp_path, train_examples=6000, validation_size=1000

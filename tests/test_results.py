@@ -498,7 +498,7 @@ def cells(table, row):
 
 def test_a_row_per_recipe_and_protocol():
     some = [a_run(seed=s, correct=c) for s, c in enumerate((9960, 9970, 9950))]
-    some += [a_run(protocol="test", correct=9980), a_run("quick90k", seed=4)]
+    some += [a_run(protocol="test", correct=9980), a_run("quick65k", seed=4)]
     table = result_tables.runs_table(some)
     assert cells(table, 0) == [
         *("`wide900k`", "`split`: 5,000 held out", "99.600 ± 0.100", "3"),
@@ -508,7 +508,7 @@ def test_a_row_per_recipe_and_protocol():
         *("`test`: **selected on the test set**", "99.80", "1"),
         *("99.80", "99.63"),
     ]
-    assert cells(table, 2)[0] == "`quick90k`"
+    assert cells(table, 2)[0] == "`quick65k`"
     assert cells(table, 2)[5] == "–"
     assert table.count("selected on the test set") == 1
     line = "- (a) 2 cores of an abacus; TensorFlow 1.0, Keras 1.0"
@@ -550,13 +550,13 @@ def test_stems_are_told_apart():
 
 def test_the_effect_of_a_flag():
     some = [
-        a_run("quick90k", seed=s, correct=9900 + s, val=0.990) for s in range(3)
+        a_run("quick65k", seed=s, correct=9900 + s, val=0.990) for s in range(3)
     ] + [
-        a_run("quick90k", seed=s, correct=9911 + s, val=0.992, ema_momentum=0.9)
+        a_run("quick65k", seed=s, correct=9911 + s, val=0.992, ema_momentum=0.9)
         for s in range(3)
     ]
     table = result_tables.runs_effects(some[::-1], {})
-    assert cells(table, 0)[0] == "`quick90k`, as the recipe"
+    assert cells(table, 0)[0] == "`quick65k`, as the recipe"
     assert cells(table, 0)[1] == "4 × 55,000"
     assert cells(table, 0)[7:] == ["baseline", "baseline"]
     assert cells(table, 1)[0] == "`ema_momentum=0.9`"
@@ -632,7 +632,7 @@ def checkout(tmp_path):
     readme = f"{head}\n{begin}\nold\n{end}\n\nb\n"
     (tmp_path / "README.md").write_text(readme)
     root = tmp_path / "results"
-    added(root, a_run(), a_run(protocol="test"), a_run("quick90k"))
+    added(root, a_run(), a_run(protocol="test"), a_run("quick65k"))
     runs = [a_run(epochs=2, noise=n, seed=s) for n in (0, 0.1) for s in (0, 1)]
     added(root, *runs, experiment="noise")
     return tmp_path
