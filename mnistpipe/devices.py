@@ -6,6 +6,7 @@ has divided it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -34,7 +35,13 @@ def strategy(name: str) -> tf.distribute.Strategy:
     """
     if number(name) == 1:
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy(names())
+    return _mirrored(tuple(names()))
+
+
+@functools.cache
+def _mirrored(names: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One for all, since two would number their reductions alike."""
+    return tf.distribute.MirroredStrategy(names)
 
 
 def count() -> int:

@@ -165,6 +165,23 @@ class Trainer(keras.Model):
         weighted = loss * (examples / mean)
         return weighted + tf.stop_gradient(loss - weighted)
 
+    def train_step(self, data: Any) -> Any:
+        """Keras' own, and BatchNorm's averages are those of all devices.
+
+        Keras 3 leaves each device its own and saves the first one's.
+        """
+        logs = super().train_step(data)
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return logs
+        for weight in self.non_trainable_weights:
+            if tf.as_dtype(weight.dtype).is_floating:
+                value = tf.convert_to_tensor(weight)
+                weight.assign(
+                    context.all_reduce(tf.distribute.ReduceOp.MEAN, value)
+                )
+        return logs
+
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:

@@ -227,7 +227,7 @@ def fit(
         interrupted = True
     seconds = keeper.seconds
     folder.save_network(network, runfolder.LAST)
-    steps = int(feed.model.optimizer.iterations)
+    steps = int(feed.model.optimizer.iterations.numpy())
     best_epoch = keeper.best.best_epoch
     return Fitted(
         history=_figures(keeper.history),
