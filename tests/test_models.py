@@ -180,11 +180,11 @@ def test_width_scales_every_layer_but_the_output(width):
 
 
 def test_widths_are_multiples_of_8_and_never_less():
-    # 32, 64, 96 and 128, by 0.27 and by 1.125: 8.64, 17.28, 25.92, 34.56;
-    # 36, which is in the middle and goes up, 72, 108, 144.
+    # 32, 64, 96, 128 and 112, by 0.27: 8.64, 17.28, 25.92, 34.56, 30.24; by
+    # 1.125: 36 and 108, which are in the middle and go up, 72, 144, 126.
     for width, expected in [
-        (0.27, [8, 16, 16, 24, 32]),
-        (1.125, [40, 72, 72, 112, 144]),
+        (0.27, [8, 16, 24, 32, 32]),
+        (1.125, [40, 72, 112, 144, 128]),
     ]:
         model = models.build("compact500k", width=width)
         convs = [x for x in model.layers if type(x).__name__ == CONV]
