@@ -140,8 +140,12 @@ def test_what_needs_tensorflow_is_refused(tmp_path):
 
 
 def test_the_pipelines_layers_are_refused():
+    rescale = pipeline.Rescale(1 / 255)
     with pytest.raises(ValueError, match="Keras to run on TensorFlow"):
-        layers.Augment(pipeline.Rescale(1 / 255), seed=1)
+        layers.Augment(rescale, seed=1)
+    with pytest.raises(ValueError, match="Keras to run on TensorFlow"):
+        images = np.zeros((1, 8, 8, 1), np.uint8)
+        layers.Resident(images, pipeline.Compose([rescale]))
 
 
 def test_an_interrupt_after_the_last_step_is_not_lost():

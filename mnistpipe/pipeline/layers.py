@@ -24,6 +24,14 @@ _FIRST_REPLICA = (
 )
 
 
+def _check_backend() -> None:
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Expected Keras to run on TensorFlow, which the pipeline is "
+            f"made of. Received: {keras.backend.backend()}"
+        )
+
+
 @keras.saving.register_keras_serializable(package="mnistpipe")
 class Augment(keras.layers.Layer):
     """A pipeline as a layer of a model; pictures are new at every step.
@@ -57,11 +65,7 @@ class Augment(keras.layers.Layer):
         seed: int,
         **kwargs: Any,
     ) -> None:
-        if keras.backend.backend() != "tensorflow":
-            raise ValueError(
-                "Expected Keras to run on TensorFlow, which the pipeline is "
-                f"made of. Received: {keras.backend.backend()}"
-            )
+        _check_backend()
         # Pictures keep their precision under a mixed precision policy.
         super().__init__(autocast=False, **kwargs)
         if isinstance(augment, Transform):
@@ -167,6 +171,7 @@ class Resident(keras.layers.Layer):
         augment: Compose,
         devices: Sequence[str] = (),
     ) -> None:
+        _check_backend()
         super().__init__(trainable=False, name="resident")
         self._augment = augment
         self._evaluate = augment.deterministic()
