@@ -312,7 +312,7 @@ def test_schedules_in_a_training(schedule, expected, tiny_fit):
     recipe = helpers.quick_recipe(
         epochs=3, early_stopping_patience=0, **schedule
     )
-    rates = tiny_fit(callbacks.schedule(recipe, validated=True))
+    rates = tiny_fit(callbacks.schedule(recipe, True, steps_per_epoch=1))
     np.testing.assert_allclose(rates, np.multiply(expected, 1e-3), rtol=1e-6)
 
 
@@ -338,7 +338,8 @@ def tiny_fit():
 
 
 def test_documented_plateau_and_stopping():
-    plateau, stopping = callbacks.schedule(RECIPES["wide900k"], validated=True)
+    recipe = RECIPES["wide900k"]
+    plateau, stopping = callbacks.schedule(recipe, True, steps_per_epoch=1)
     assert isinstance(plateau, keras.callbacks.ReduceLROnPlateau)
     assert plateau.monitor == "val_accuracy"
     assert (plateau.patience, plateau.factor) == (3, 0.5)
@@ -349,7 +350,8 @@ def test_documented_plateau_and_stopping():
 
 
 def test_without_validation_they_watch_the_training_loss():
-    watchers = callbacks.schedule(RECIPES["wide900k"], validated=False)
+    recipe = RECIPES["wide900k"]
+    watchers = callbacks.schedule(recipe, False, steps_per_epoch=1)
     assert [one.monitor for one in watchers] == ["loss", "loss"]
     assert watchers[0].mode == "min"
 
