@@ -9,6 +9,7 @@
     fit       `fit` on the host and on the device path beside the same network
               on one constant batch
     torch     the same networks in PyTorch
+    settings  threads, oneDNN, steps_per_execution, XLA
     epoch     where the time of an epoch of a documented recipe goes
     evaluate  scores of 10,000 images beside `predict`
     startup   from the trainer's start to its first step
@@ -81,7 +82,15 @@ def _fit(name: str) -> Section:
 def _startup(options: argparse.Namespace) -> list[timing.Table]:
     import benchmark_startup
 
-    return benchmark_startup.startup(options.arch, options.rounds)
+    return benchmark_startup.startup(options.arch[:1], options.rounds)
+
+
+def _settings(options: argparse.Namespace) -> list[timing.Table]:
+    import benchmark_settings
+
+    return benchmark_settings.settings(
+        options.arch, min(options.rounds, 3), options.seconds
+    )
 
 
 SECTIONS: dict[str, Section] = {
@@ -89,6 +98,7 @@ SECTIONS: dict[str, Section] = {
     "growth": _growth,
     "fit": _fit("fit"),
     "torch": _torch,
+    "settings": _settings,
     "epoch": _fit("epoch"),
     "evaluate": _fit("evaluate"),
     "startup": _startup,
@@ -106,7 +116,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--arch", default=",".join(recipes.DOCUMENTED))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
-        "--seconds", type=float, default=1.2, help="of each candidate's turn"
+        "--seconds", type=float, default=1.0, help="of each candidate's turn"
     )
     parser.add_argument("--json", help="also write the figures to this file")
     options = parser.parse_args()

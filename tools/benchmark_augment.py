@@ -1,7 +1,7 @@
 """Images per second: the pipeline beside its peers, and how it grows.
 
-As a program, with `--cores=n`, it measures the pipeline on n cores each time
-that it reads a line; the other processes are its own questions.
+As a program, with a number of cores and the seconds of a turn, it is one of
+the processes that `_cores` asks.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import contextlib
 import functools
 import importlib.util
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
+import benchmark_children
 import numpy as np
 
 _BATCH_SIZES = {28: 256, 96: 64}  # and 32 for larger pictures
@@ -151,8 +151,9 @@ def _cores(rounds: int, seconds: float) -> Any:
     with contextlib.ExitStack() as stack:
         measures = {}
         for count in counts:
-            child = stack.enter_context(_child(count))
-            measures[str(count)] = functools.partial(_ask, child, seconds)
+            measures[str(count)] = stack.enter_context(
+                benchmark_children.child(__file__, str(count), str(seconds))
+            )
         figures = timing.interleaved(measures, rounds)
     for name, figure in timing.medians(figures).items():
         gain = timing.ratio(figures, name, "1")
@@ -160,34 +161,16 @@ def _cores(rounds: int, seconds: float) -> Any:
     return table
 
 
-@contextlib.contextmanager
-def _child(cores: int) -> Iterator[subprocess.Popen]:
-    with subprocess.Popen(
-        [sys.executable, __file__, f"--cores={cores}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        yield child
-        child.stdin.close()  # which ends it
-
-
-def _ask(child: subprocess.Popen, seconds: float) -> float:
-    print(seconds, file=child.stdin, flush=True)
-    return float(child.stdout.readline())
-
-
-def _answer(cores: int) -> None:
-    """What a child does: a figure for each line."""
+def _answer(cores: int, seconds: float) -> None:
+    """What a child does."""
     # Before TensorFlow counts them.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     import benchmark_peers
 
     feed = benchmark_peers.ours(benchmark_peers.pictures(28), 256)
-    for line in sys.stdin:
-        print(rate(feed, 256, float(line)), flush=True)
+    benchmark_children.answer(lambda: rate(feed, 256, seconds))
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _answer(int(sys.argv[1].removeprefix("--cores=")))
+    _answer(int(sys.argv[1]), float(sys.argv[2]))

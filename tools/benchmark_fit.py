@@ -31,7 +31,7 @@ from mnistpipe import (
 )
 
 AIM = 0.97  # of the speed on a constant batch
-_SKIPPED = 5  # batches while the iterator starts and fills its buffer
+_SKIPPED = 10  # batches while the iterator starts and fills its buffer
 
 
 class _Clock(keras.callbacks.Callback):
@@ -42,15 +42,20 @@ class _Clock(keras.callbacks.Callback):
     ) -> None:
         """Of the first that counts."""
         if batch == _SKIPPED:
-            self.begun = time.perf_counter()
+            self.begun = _now()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """For which Keras has waited for the device."""
-        self.ended = time.perf_counter()
+        self.ended = _now()
 
 
-def step_seconds(model: keras.Model, batches: Any, steps: int) -> float:
-    """Seconds a step in the middle of a `fit`."""
+def _now() -> np.ndarray:
+    """The wall's clock and that of all cores' work for this process."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def step_seconds(model: keras.Model, batches: Any, steps: int) -> np.ndarray:
+    """Seconds, and processor seconds, a step in the middle of a `fit`."""
     clock = _Clock()
     model.fit(
         batches,
@@ -63,9 +68,9 @@ def step_seconds(model: keras.Model, batches: Any, steps: int) -> float:
 
 
 def enough_steps(model: keras.Model, batches: Any, seconds: float) -> int:
-    """How many steps take so long."""
-    once = min(step_seconds(model, batches, 5) for _ in range(2))
-    return max(10, round(seconds / once))
+    """How many steps take so long: a multiple of 10."""
+    once = min(step_seconds(model, batches, 10)[0] for _ in range(2))
+    return max(10, 10 * round(seconds / once / 10))
 
 
 def constant_batches(
@@ -99,8 +104,8 @@ def fit(archs: list[str], rounds: int, seconds: float) -> list[timing.Table]:
     """`fit` on both paths beside the same network on one constant batch."""
     digits = data.load()
     table = timing.Table(
-        "fit: ms a step on one constant batch and on each path; speed beside "
-        "the constant batch"
+        "fit: ms a step on one constant batch and on each path; beside the "
+        "constant batch, speed and (CPU) what the processor's time alone says"
     )
     for arch in archs:
         recipe = recipes.recipe_for(arch)
@@ -115,11 +120,16 @@ def fit(archs: list[str], rounds: int, seconds: float) -> list[timing.Table]:
         measures = {"constant": on(host, constant)}
         for path, feed in feeds.items():
             measures[path] = on(feed.model, feed.batches(0, 10**9))
-        figures = timing.interleaved(measures, rounds)
+        both = timing.interleaved(measures, rounds)
+        figures, work = (
+            {name: [t[clock] for t in times] for name, times in both.items()}
+            for clock in (0, 1)
+        )
         row = {"": arch, "batch": recipe.batch_size, **timing.medians(figures)}
         for path in feeds:
             reached = timing.ratio(figures, "constant", path)
             row[f"{path}, speed"] = reached
+            row[f"{path}, CPU"] = timing.ratio(work, "constant", path)
             if reached < AIM:
                 table.notes.append(
                     f"{arch} on the {path} path: {reached:.3f}, aim {AIM}"

@@ -14,16 +14,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Rounds = dict[str, list[float]]
+Rounds = dict[str, list[Any]]
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], float]], rounds: int
+    candidates: Mapping[str, Callable[[], Any]], rounds: int
 ) -> Rounds:
     """Calls each candidate once a round, after a round that is thrown away.
 
     Args:
-      candidates: by name, functions that measure and give one figure.
+      candidates: by name, functions that measure and give what they measured.
       rounds: how many count.
 
     Returns:
