@@ -76,6 +76,8 @@ def _modules(layer: keras.layers.Layer) -> list[nn.Module]:
         return [kind(features, eps=layer.epsilon, momentum=momentum)]
     if isinstance(layer, layers.MaxPooling2D):
         return [nn.MaxPool2d(layer.pool_size, layer.strides)]
+    if isinstance(layer, layers.GlobalAveragePooling2D):
+        return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if isinstance(layer, layers.Dropout):
         return [nn.Dropout(layer.rate)]
     if isinstance(layer, layers.Activation):
