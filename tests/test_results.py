@@ -557,7 +557,7 @@ def test_the_effect_of_a_flag():
     ]
     table = result_tables.runs_effects(some[::-1], {})
     assert cells(table, 0)[0] == "`quick65k`, as the recipe"
-    assert cells(table, 0)[1] == "4 × 55,000"
+    assert cells(table, 0)[1] == "5 × 55,000"
     assert cells(table, 0)[7:] == ["baseline", "baseline"]
     assert cells(table, 1)[0] == "`ema_momentum=0.9`"
     assert cells(table, 1)[7:] == [
