@@ -88,6 +88,15 @@ def test_a_run_killed_within_an_epoch_goes_on_to_the_same_bits(
     assert not_promised == (BACKEND == "torch")
 
 
+@pytest.fixture
+def listening():
+    """A shell that starts a test in the background has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_an_interrupted_run_goes_on_to_the_same_bits(
     tmp_path, reference, monkeypatch
 ):
@@ -148,6 +157,7 @@ def test_the_pipelines_layers_are_refused():
         layers.Resident(images, pipeline.Compose([rescale]))
 
 
+@pytest.mark.usefixtures("listening")
 def test_an_interrupt_after_the_last_step_is_not_lost():
     with pytest.raises(KeyboardInterrupt), interrupts.between_batches():
         os.kill(os.getpid(), signal.SIGINT)
