@@ -164,7 +164,9 @@ def recipe_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Recipe:
                 f" {_text(given[name])}, which is not used with"
                 f" schedule={recipe.schedule},"
                 f" early_stopping_patience={recipe.early_stopping_patience},"
-                f" checkpoint={recipe.checkpoint}"
+                f" checkpoint={recipe.checkpoint},"
+                f" elastic_alpha={recipe.elastic_alpha},"
+                f" erasing={recipe.erasing}"
             )
     return recipe
 

@@ -463,8 +463,12 @@ def test_a_generator_of_image_and_mask(images):
         moving(rescale=1 / 255).flow(images, **arguments),
         strict=False,
     )
+    same(*next(pairs))  # of one seed: mask and picture move alike
     data = pairs if IS_KERAS_2 else (pair for pair in pairs)
-    model.fit(data, steps_per_epoch=COUNT // BATCH, epochs=2, verbose=0)
+    losses = model.fit(
+        data, steps_per_epoch=COUNT // BATCH, epochs=2, verbose=0
+    ).history["loss"]
+    assert len(losses) == 2 and np.isfinite(losses).all()
 
 
 def test_threads_of_keras(images, labels):
