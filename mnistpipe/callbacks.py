@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import optimizers, runfolder
+from mnistpipe import evaluation, optimizers, runfolder
 from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe
 
 
@@ -128,6 +128,46 @@ class Averages(keras.callbacks.Callback):
         variables = self.trainer.trainable_variables
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
+
+
+class TestScores(keras.callbacks.Callback):
+    """Records accuracy and loss on the test images after each epoch.
+
+    Nothing in the training reads these figures. The loss is the mean
+    cross-entropy in nats, without label smoothing.
+
+    Args:
+      network: the network that is trained.
+      pictures: float32 [N, H, W, C], as the network sees them.
+      labels: int64 [N].
+      averages: stand in for the weights, where the recipe averages them.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        pictures: np.ndarray,
+        labels: np.ndarray,
+        averages: Averages | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.pictures = pictures
+        self.labels = labels
+        self.averages = averages
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Adds test_accuracy and test_loss to the epoch's figures."""
+        with (
+            self.averages.standing_in()
+            if self.averages
+            else contextlib.nullcontext()
+        ):
+            scores = evaluation.evaluate(
+                self.network, self.pictures, self.labels
+            )
+        logs["test_accuracy"] = scores.accuracy
+        logs["test_loss"] = scores.loss
 
 
 class SaveBest(keras.callbacks.Callback):

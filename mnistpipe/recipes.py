@@ -444,6 +444,10 @@ class RunOptions:
     evaluate_test: bool = _switch(
         "Dataset", "score the network on the test images when the training is"
         " over; a sweep leaves them alone", default=True)
+    watch_test: bool = _switch(
+        "Dataset", "score the test images after every epoch and record the"
+        " scores; they choose nothing, neither epoch nor learning rate",
+        default=False)
     input: str = _name(
         "Dataset", ("auto", "host", "device"), "where pictures are gathered and"
         " augmented: 'device' keeps the data resident on it; 'auto' is device"

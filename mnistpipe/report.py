@@ -52,7 +52,9 @@ def protocol(metrics: Mapping[str, Any]) -> str:
     if not metrics["validation_examples"]:
         held_out = "no images held out"
     read = "test set read once, at the end"
-    if metrics["test_accuracy"] is None:
+    if metrics.get("options", {}).get("watch_test"):
+        read = "test set scored after each epoch, and chose nothing"
+    elif metrics["test_accuracy"] is None:
         read = "test set not read"
     return f"{name}: {held_out}; {read}"
 

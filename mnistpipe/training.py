@@ -98,7 +98,9 @@ def train(
             stack.enter_context(folder.locked())
         if options.verbose:  # Keras is about to print figures
             print(report.opening(origin))
-        fitted = fit(recipe, options, network, feed, folder, origin, saved)
+        fitted = fit(
+            recipe, options, digits, network, feed, folder, origin, saved
+        )
         scores = None
         try:
             if options.evaluate_test and not fitted.interrupted:
@@ -202,6 +204,7 @@ class Fitted:
 def fit(
     recipe: Recipe,
     options: RunOptions,
+    digits: data.Digits,
     network: keras.Model,
     feed: feeding.Feed,
     folder: runfolder.RunFolder,
@@ -209,7 +212,7 @@ def fit(
     saved: checkpoint.State | None,
 ) -> Fitted:
     """Trains, and saves network and state on the way and at the end."""
-    keeper = _watch(recipe, options, network, feed, folder, origin)
+    keeper = _watch(recipe, options, digits, network, feed, folder, origin)
     checkpoint.discard_after(folder.path, saved)
     if saved:
         keeper.restore(saved)
@@ -244,6 +247,7 @@ def fit(
 def _watch(
     recipe: Recipe,
     options: RunOptions,
+    digits: data.Digits,
     network: keras.Model,
     feed: feeding.Feed,
     folder: runfolder.RunFolder,
@@ -256,12 +260,23 @@ def _watch(
     best = callbacks.SaveBest(
         network, folder, recipe.checkpoint_monitor, averages
     )
+    watched = []
+    if options.watch_test:
+        watched.append(
+            callbacks.TestScores(
+                network,
+                feeding.deterministic(recipe, digits.test.images),
+                digits.test.labels,
+                averages,
+            )
+        )
     return state.Keeper(
         network,
         feed.model,
         [
             # First, since it puts the learning rate among the figures.
             *callbacks.schedule(recipe, validated, feed.stream.steps_per_epoch),
+            *watched,
             keras.callbacks.CSVLogger(
                 str(folder.path / runfolder.HISTORY), append=True
             ),

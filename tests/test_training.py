@@ -78,6 +78,22 @@ def test_same_seed_same_history_to_the_last_bit_whatever_the_test_set(
     assert again["test_accuracy"] != metrics["test_accuracy"]
 
 
+@pytest.mark.parametrize("averaged", [0.0, 0.9])
+def test_watching_the_test_set_changes_nothing_else(
+    trained, tmp_path, digits, averaged
+):
+    """The last score is that of the saved network; no other bit differs."""
+    recipe = helpers.quick_recipe(ema_momentum=averaged)
+    plain = trained[1] if not averaged else run(tmp_path / "0", digits, recipe)
+    metrics = run(tmp_path / "1", digits, recipe, watch_test=True)
+    history = dict(metrics["history"])
+    accuracies = history.pop("test_accuracy")
+    assert len(accuracies) == len(history.pop("test_loss")) == recipe.epochs
+    assert history == plain["history"]
+    last = models.load(tmp_path / "1" / "last.keras")
+    assert accuracies[-1] == helpers.accuracy(last, digits.test)
+
+
 def test_another_seed_differs(trained, tmp_path, digits):
     other = run(tmp_path, digits, seed=2)
     assert other["history"]["loss"] != trained[1]["history"]["loss"]
