@@ -12,10 +12,12 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from mnistpipe import backends, data, finished, flagdefs, runfolder
+from mnistpipe import data
+from mnistpipe.cli import flagdefs
 from mnistpipe.errors import UserError
-from mnistpipe.finished import FinishedRun
-from mnistpipe.scoring import EvaluationOptions
+from mnistpipe.evaluation.options import EvaluationOptions
+from mnistpipe.runs import backends, finished, runfolder
+from mnistpipe.runs.finished import FinishedRun
 
 
 def main(argv: list[str]) -> None:
@@ -31,7 +33,7 @@ def main(argv: list[str]) -> None:
     # As in main.py: errors of CUDA where there is no GPU are nobody's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
-    from mnistpipe import scorecard
+    from mnistpipe.evaluation import scorecard
 
     card = scorecard.score(runs, test, options)
     print(scorecard.to_json(card) if options.json else scorecard.text(card))

@@ -17,16 +17,11 @@ import signal
 import sys
 from typing import NoReturn
 
-from mnistpipe import (
-    addons,
-    backends,
-    data,
-    flagdefs,
-    report,
-    resume,
-    runfolder,
-)
-from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe import data
+from mnistpipe.cli import flagdefs
+from mnistpipe.recipes import Recipe, RunOptions, addons
+from mnistpipe.runs import backends, runfolder, summary
+from mnistpipe.training import resume
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 
@@ -40,7 +35,7 @@ def main(argv: list[str]) -> int:
         metrics = resume.finished(options.resume, recipe)
         if metrics:
             print(f"{options.resume} is finished; nothing is left to do.")
-            print(f"\n{report.summary(metrics)}")
+            print(f"\n{summary.summary(metrics)}")
             return 0
     else:
         recipe = flagdefs.recipe_from_flags()
@@ -62,11 +57,11 @@ def _train(recipe: Recipe, options: RunOptions) -> int:
     # fails in earnest comes as an exception.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
-    from mnistpipe import training
+    from mnistpipe.training import train
 
     text = flagdefs.flagfile_text(recipe, options)
-    metrics = training.train(recipe, options, digits, text)
-    print(f"\n{report.summary(metrics)}")
+    metrics = train.train(recipe, options, digits, text)
+    print(f"\n{summary.summary(metrics)}")
     if not metrics["interrupted"]:
         return 0
     print(

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistpipe import backends, finished, flagdefs
+from mnistpipe.cli import flagdefs
 from mnistpipe.data import folders
 from mnistpipe.errors import UsageError
-from mnistpipe.scoring import PredictionOptions
+from mnistpipe.evaluation.options import PredictionOptions
+from mnistpipe.runs import backends, finished
 
 _MOST_FILES = 10_000
 
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> None:
     # As in main.py: errors of CUDA where there is no GPU are nobody's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
-    from mnistpipe import answers
+    from mnistpipe.evaluation import answers
 
     found = answers.answer(runs, images, paths, options)
     print(answers.to_json(found) if options.json else answers.text(found))

@@ -16,7 +16,8 @@ import signal
 import sys
 from typing import NoReturn
 
-from mnistpipe import data, flagdefs
+from mnistpipe import data
+from mnistpipe.cli import flagdefs
 from mnistpipe.errors import UsageError
 from mnistpipe.recipes import RecipeError, RunOptions
 from mnistpipe.sweep import roles, space

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import test_resume
 
-from mnistpipe import interrupts, models, pipeline, state
+from mnistpipe import pipeline
 from mnistpipe.errors import UserError
+from mnistpipe.networks import models
 from mnistpipe.pipeline import layers
+from mnistpipe.training import interrupts, state
 
 BACKEND = os.environ["KERAS_BACKEND"]
 FOLDER = pathlib.Path(os.environ["MNISTPIPE_BACKEND_FOLDER"])

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 
-from mnistpipe import flagdefs
+from mnistpipe.cli import flagdefs
 
 FLAGS = [argument for argument in sys.argv[1:] if "--resume" not in argument]
 (RESUMED,) = [a[9:] for a in sys.argv if a.startswith("--resume=")] or [""]

@@ -3,7 +3,8 @@
 import pathlib
 import sys
 
-from mnistpipe import flagdefs, tune
+from mnistpipe import tune
+from mnistpipe.cli import flagdefs
 from mnistpipe.sweep import roles, trials
 
 HERE = pathlib.Path(__file__)

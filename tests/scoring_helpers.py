@@ -10,8 +10,11 @@ import numpy as np
 from absl import flags
 from absl.testing import flagsaver
 
-from mnistpipe import data, flagdefs, models, training
-from mnistpipe.scoring import EvaluationOptions
+from mnistpipe import data
+from mnistpipe.cli import flagdefs
+from mnistpipe.evaluation.options import EvaluationOptions
+from mnistpipe.networks import models
+from mnistpipe.training import train
 
 
 def save_npz(path, digits=None, **changes):
@@ -30,7 +33,7 @@ def save_npz(path, digits=None, **changes):
 def finished_run(folder, npz, *, build=helpers.tiny_network, recipe=(), **how):
     """A run of no epochs; its network is tiny unless told otherwise."""
     with mock.patch.object(models, "build", build):
-        training.train(
+        train.train(
             helpers.quick_recipe(**{"epochs": 0, **dict(recipe)}),
             helpers.quick_options(folder, data=str(npz), **how),
             data.load(npz),

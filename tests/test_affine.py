@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from mnistpipe import pipeline
-from mnistpipe.pipeline.affine import affine_matrix
+from mnistpipe.pipeline.transforms.affine import affine_matrix
 
 NOTHING = {
     "rotation": 0.0,

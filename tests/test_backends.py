@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import test_resume
 
-from mnistpipe import backends, finished, models, training
 from mnistpipe.errors import UserError
+from mnistpipe.networks import models
 from mnistpipe.recipes import RunOptions
+from mnistpipe.runs import backends, finished
+from mnistpipe.training import train
 
 HERE = pathlib.Path(__file__).parent
 KERAS_2 = not hasattr(keras, "Variable")
@@ -85,7 +87,7 @@ def test_it_trains(tmp_path, rng, backend, monkeypatch):
     )
     words = rf"came backend tensorflow \(the run has {backend}\)"
     with pytest.raises(UserError, match=words):
-        training.train(
+        train.train(
             finished.read(str(tmp_path / "run")).recipe,
             options.replace(evaluate_test=False),
             helpers.few_digits(),
@@ -189,7 +191,7 @@ def test_words(versions, words):
 def test_a_resumed_run_without_a_backend_was_tensorflows(tmp_path, monkeypatch):
     """Those of before there was a choice."""
     monkeypatch.setattr(models, "build", test_resume.small_network)
-    provenance = training.provenance
+    provenance = train.provenance
     now = provenance.versions()
     old = {name: now[name] for name in now.keys() - {"backend"}}
     recipe = helpers.quick_recipe(epochs=1)

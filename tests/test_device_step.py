@@ -11,9 +11,10 @@ import pytest
 import step_inspection
 import tensorflow as tf
 
-from mnistpipe import feeding, models, protocol, training
+from mnistpipe.networks import models
 from mnistpipe.pipeline import layers
 from mnistpipe.recipes import RECIPES
+from mnistpipe.training import feeding, protocol, train
 
 PIXELS = 28 * 28  # bytes of an image
 RESIDENT = "u8[300,28,28,1]"  # 250 training rows and 50 for validation
@@ -25,7 +26,7 @@ def feed_of(recipe, tmp_path, network=None, **options):
     device = {"input": "device", "jit_compile": "on", **options}
     options = helpers.quick_options(tmp_path, **device)
     recipe = recipe.replace(batch_size=50)
-    network = network or training.build(recipe.replace(width=0.25), digits)
+    network = network or train.build(recipe.replace(width=0.25), digits)
     split = protocol.split_rows(options, digits)
     return feeding.make_feed(recipe, options, network, split, digits.classes)
 

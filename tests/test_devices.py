@@ -9,8 +9,10 @@ import helpers
 import pytest
 import tensorflow as tf
 
-from mnistpipe import devices, feeding, models, protocol, report
+from mnistpipe.networks import models
 from mnistpipe.recipes import RunOptions
+from mnistpipe.runs import summary
+from mnistpipe.training import distribution, feeding, protocol
 
 MIB = 2**20
 GPU = "/device:GPU:0"
@@ -20,26 +22,26 @@ GPU = "/device:GPU:0"
 
 
 def test_one_device_is_all_that_mirrored_finds():
-    assert devices.names() == ["/device:CPU:0"]
+    assert distribution.names() == ["/device:CPU:0"]
     for name in ("one", "mirrored"):
-        assert devices.number(name) == 1
-        assert devices.strategy(name) is tf.distribute.get_strategy()
-    assert devices.count() == 1
-    assert devices.training() == ["/device:CPU:0"]
+        assert distribution.number(name) == 1
+        assert distribution.strategy(name) is tf.distribute.get_strategy()
+    assert distribution.count() == 1
+    assert distribution.training() == ["/device:CPU:0"]
 
 
 def test_mirrored_on_one_device_just_works(tmp_path, monkeypatch):
-    from mnistpipe import training
+    from mnistpipe.training import train
 
     monkeypatch.setattr(models, "build", helpers.tiny_network)
     options = helpers.quick_options(tmp_path, strategy="mirrored")
-    metrics = training.train(
+    metrics = train.train(
         helpers.quick_recipe(epochs=1), options, helpers.few_digits()
     )
     assert metrics["devices"] == 1
     assert metrics["options"]["strategy"] == "mirrored"
-    assert "devices" not in report.summary(metrics)
-    more = report.summary({**metrics, "devices": 4})
+    assert "devices" not in summary.summary(metrics)
+    more = summary.summary({**metrics, "devices": 4})
     assert "input on the host of 4 devices" in " ".join(more.split())
 
 
@@ -48,9 +50,9 @@ def test_mirrored_on_one_device_just_works(tmp_path, monkeypatch):
 
 def test_tensorflow_tells_its_limits():
     """Of the CPU, since there is no GPU: the same call for both."""
-    limits = devices.memory_limits()
+    limits = distribution.memory_limits()
     assert limits["/device:CPU:0"] >= 256 * MIB
-    assert devices.free_memory() == {}
+    assert distribution.free_memory() == {}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_tensorflow_tells_its_limits():
     ],
 )
 def test_the_images_go_where_they_fit(size, free, path, words):
-    chosen, why = devices.choose_input(size, free)
+    chosen, why = distribution.choose_input(size, free)
     assert chosen == path
     assert words in why
     assert why.startswith(f"input: {path}, since ") and "\n" not in why
@@ -98,8 +100,8 @@ def test_what_is_free_is_the_limit_without_what_is_taken(
     monkeypatch.setattr(
         tf.config.experimental, "get_memory_info", lambda name: {"current": 30}
     )
-    monkeypatch.setattr(devices, "memory_limits", lambda: limits)
-    assert devices.free_memory() == free
+    monkeypatch.setattr(distribution, "memory_limits", lambda: limits)
+    assert distribution.free_memory() == free
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_auto_says_what_it_chose(
     """300 images of 784 bytes; what was asked for is not talked about."""
     cpu = "/device:CPU:0"
     monkeypatch.setattr(
-        devices, "free_memory", lambda: {} if free is None else {cpu: free}
+        distribution, "free_memory", lambda: {} if free is None else {cpu: free}
     )
     digits = helpers.few_digits()
     options = RunOptions(validation_size=50, input=asked)

@@ -6,7 +6,8 @@ import scipy.ndimage
 import tensorflow as tf
 
 from mnistpipe import pipeline
-from mnistpipe.pipeline import draws, elastic, warp
+from mnistpipe.pipeline import draws, warp
+from mnistpipe.pipeline.transforms import elastic
 
 
 def keys(count):

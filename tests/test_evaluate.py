@@ -14,7 +14,9 @@ import pytest
 import scoring_helpers
 from PIL import Image
 
-from mnistpipe import augmentation, evaluate, models, pipeline, prediction
+from mnistpipe import evaluate, pipeline
+from mnistpipe.evaluation import prediction
+from mnistpipe.networks import augmentation, models
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnistpipe import evaluation
+from mnistpipe.evaluation import scoring
 
 PROBABILITIES = np.array(
     [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]],
@@ -17,7 +17,7 @@ PROBABILITIES = np.array(
 
 
 def test_scores_by_hand():
-    scores = evaluation.score(PROBABILITIES, np.array([0, 1, 1, 2]))
+    scores = scoring.score(PROBABILITIES, np.array([0, 1, 1, 2]))
     assert (scores.examples, scores.correct) == (4, 3)
     assert scores.accuracy == 0.75
     loss = -sum(map(math.log, (0.7, 0.8, 0.25, 0.6))) / 4
@@ -31,7 +31,7 @@ def test_scores_by_hand():
 
 
 def test_a_class_without_examples_has_no_accuracy():
-    scores = evaluation.score(PROBABILITIES, np.array([0, 1, 0, 1]))
+    scores = scoring.score(PROBABILITIES, np.array([0, 1, 0, 1]))
     assert scores.per_class[2].accuracy is None
     assert scores.accuracy == 0.75
     assert math.isfinite(scores.loss)
@@ -40,7 +40,7 @@ def test_a_class_without_examples_has_no_accuracy():
 def test_an_answer_that_is_not_a_number_is_wrong():
     broken = PROBABILITIES.copy()
     broken[0] = np.nan  # whose argmax is 0, the right class
-    scores = evaluation.score(broken, np.array([0, 1, 0, 2]))
+    scores = scoring.score(broken, np.array([0, 1, 0, 2]))
     assert scores.correct == 3
     assert math.isnan(scores.loss)
 
@@ -51,7 +51,7 @@ def test_loss_is_keras_cross_entropy():
     probabilities = raw / raw.sum(axis=1, keepdims=True)
     labels = rng.integers(0, 10, 200)
     keras_loss = keras.losses.SparseCategoricalCrossentropy()
-    scores = evaluation.score(probabilities, labels)
+    scores = scoring.score(probabilities, labels)
     expected = float(keras_loss(labels, probabilities))
     assert scores.loss == pytest.approx(expected, rel=1e-5)
 
@@ -66,8 +66,8 @@ def test_every_picture_is_scored_once_whatever_the_batches(monkeypatch):
     )
     test = helpers.few_digits().test
     pictures = test.images.astype(np.float32) / 255
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 33)  # does not divide 100
-    scores = evaluation.evaluate(network, pictures, test.labels)
+    monkeypatch.setattr(scoring, "BATCH_SIZE", 33)  # does not divide 100
+    scores = scoring.evaluate(network, pictures, test.labels)
     assert scores.examples == 100
     assert scores.accuracy == helpers.accuracy(network, test)
 
@@ -78,7 +78,7 @@ def test_every_picture_is_scored_once_whatever_the_batches(monkeypatch):
 )
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.999])
 def test_wilson_is_scipy_s(correct, examples, level):
-    interval = evaluation.wilson(correct, examples, level)
+    interval = scoring.wilson(correct, examples, level)
     expected = stats.binomtest(correct, examples).proportion_ci(
         level, method="wilson"
     )
@@ -97,8 +97,8 @@ def made_up(rng, count=500, classes=4):
 def test_classes_and_confusion_by_counting(rng):
     probabilities, labels = made_up(rng)
     answers = probabilities.argmax(axis=1)
-    matrix = evaluation.confusion(probabilities, labels)
-    details = evaluation.per_class(probabilities, labels)
+    matrix = scoring.confusion(probabilities, labels)
+    details = scoring.per_class(probabilities, labels)
     for label in range(4):
         for answer in range(4):
             both = np.sum((labels == label) & (answers == answer))
@@ -114,7 +114,7 @@ def test_classes_and_confusion_by_counting(rng):
 
 
 def test_a_class_that_nobody_has_or_answers_has_no_shares():
-    details = evaluation.per_class(PROBABILITIES[:2], np.array([0, 0]))
+    details = scoring.per_class(PROBABILITIES[:2], np.array([0, 0]))
     assert (details[0].recall, details[0].precision) == (0.5, 1.0)
     assert (details[1].recall, details[1].precision) == (None, 0.0)
     assert details[2].recall is details[2].precision is details[2].f1 is None
@@ -124,7 +124,7 @@ def test_calibration_by_its_definition(rng):
     probabilities, labels = made_up(rng)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    found = evaluation.calibration(probabilities, labels, bins=10)
+    found = scoring.calibration(probabilities, labels, bins=10)
     error, rows = 0.0, []
     for low in range(10):
         inside = (confidence > low / 10) & (confidence <= (low + 1) / 10)
@@ -142,13 +142,13 @@ def test_calibration_by_its_definition(rng):
     assert found.error < 0.1
     # Answers that are sure and wrong: the worst there is.
     sure = np.eye(4)[(labels + 1) % 4]
-    assert evaluation.calibration(sure, labels).error == 1.0
-    assert evaluation.calibration(np.eye(4)[labels], labels).error == 0.0
+    assert scoring.calibration(sure, labels).error == 1.0
+    assert scoring.calibration(np.eye(4)[labels], labels).error == 0.0
 
 
 def test_the_hardest_are_those_of_least_probability(rng):
     probabilities, labels = made_up(rng, 50)
-    found = evaluation.hardest(probabilities, labels, 50)
+    found = scoring.hardest(probabilities, labels, 50)
     own = [probabilities[i, labels[i]] for i in found]
     assert own == sorted(own) and sorted(found) == list(range(50))
-    assert len(evaluation.hardest(probabilities, labels, 0)) == 0
+    assert len(scoring.hardest(probabilities, labels, 0)) == 0

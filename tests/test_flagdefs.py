@@ -7,7 +7,8 @@ import sys
 import pytest
 from absl import flags
 
-from mnistpipe import flagdefs, recipes
+from mnistpipe import recipes
+from mnistpipe.cli import flagdefs
 from mnistpipe.errors import UsageError
 from mnistpipe.recipes import RECIPES, Recipe, RecipeError, RunOptions
 

@@ -20,7 +20,8 @@ import pytest
 import scoring_helpers
 from PIL import Image
 
-from mnistpipe import evaluate, networkfile, predict
+from mnistpipe import evaluate, predict
+from mnistpipe.networks import networkfile
 
 RUN = "--run=run"
 DIGITS = "--data=digits"

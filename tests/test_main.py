@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from mnistpipe import flagdefs
+from mnistpipe.cli import flagdefs
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = (

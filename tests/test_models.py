@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import pytest
 
-from mnistpipe import documented, models, recipes, widths
+from mnistpipe import recipes
 from mnistpipe.errors import UserError
+from mnistpipe.networks import models, widths
+from mnistpipe.recipes import documented
 
 CONV, NORM, RELU = "Conv2D", "BatchNormalization", "Activation"
 POOL, DROP, DENSE = "MaxPooling2D", "Dropout", "Dense"

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from mnistpipe import pipeline
-from mnistpipe.pipeline import normalize
+from mnistpipe.pipeline.transforms import normalize
 
 if keras.__version__.startswith("2."):
     from keras.preprocessing import image as keras_image

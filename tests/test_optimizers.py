@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mnistpipe import addons, callbacks, optimizers, recipes
-from mnistpipe.recipes import RECIPES, RecipeError
+from mnistpipe import recipes
+from mnistpipe.recipes import RECIPES, RecipeError, addons
 from mnistpipe.sweep import space
+from mnistpipe.training import callbacks, optimizers
 
 BETA_1, BETA_2 = 0.8, 0.95
 RECIPE = RECIPES["wide900k"].replace(

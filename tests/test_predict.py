@@ -11,7 +11,8 @@ import pytest
 import scoring_helpers
 from PIL import Image
 
-from mnistpipe import models, predict
+from mnistpipe import predict
+from mnistpipe.networks import models
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from mnistpipe import provenance
+from mnistpipe.runs import provenance
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")
 

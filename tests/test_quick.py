@@ -4,8 +4,10 @@ import pathlib
 
 import helpers
 
-from mnistpipe import flagdefs, models, training
+from mnistpipe.cli import flagdefs
+from mnistpipe.networks import models
 from mnistpipe.recipes import RECIPES
+from mnistpipe.training import train
 
 FLAGFILE = pathlib.Path(__file__).parents[1] / "flags" / "quick.cfg"
 
@@ -18,7 +20,7 @@ def test_quick_learns_from_a_tenth(tmp_path):
     options = helpers.quick_options(
         tmp_path, train_examples=6000, validation_size=1000
     )
-    metrics = training.train(recipe, options, digits)
+    metrics = train.train(recipe, options, digits)
     assert metrics["epochs_run"] == recipe.epochs
     # Seed 2 has 98.5 %; an untrained network has some 10 %.
     assert metrics["test_accuracy"] > 0.95

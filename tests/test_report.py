@@ -2,12 +2,14 @@
 
 import pytest
 
-from mnistpipe import documented, recipes, report
+from mnistpipe import recipes
+from mnistpipe.recipes import documented
+from mnistpipe.runs import summary
 
 
-def summary(metrics):
+def summary_of(metrics):
     """On one line, since the lines' ends are not the point."""
-    return " ".join(report.summary(metrics).split())
+    return " ".join(summary.summary(metrics).split())
 
 
 METRICS = {
@@ -43,7 +45,7 @@ METRICS = {
 
 
 def test_summary_says_what_was_measured_and_how():
-    text = summary(METRICS)
+    text = summary_of(METRICS)
     for words in (
         "strided400k, stem printed, 403,562 parameters",
         "99.51% of 10,000 images (49 wrong), weights of the best epoch, 42",
@@ -61,7 +63,7 @@ def test_summary_says_what_was_measured_and_how():
 
 
 def test_protocol_stands_next_to_the_accuracy():
-    lines = report.summary(METRICS).splitlines()
+    lines = summary.summary(METRICS).splitlines()
     names = [line[:15].strip() for line in lines]
     names = [name for name in names if name]
     assert names[names.index("test accuracy") + 1] == "protocol"
@@ -70,35 +72,35 @@ def test_protocol_stands_next_to_the_accuracy():
 
 def test_selection_on_the_test_set_is_said():
     chosen = {**METRICS, "protocol": "test", "selected_on_test": True}
-    assert "selected on the test set" in summary(chosen)
-    assert "selected on the test set" not in summary(METRICS)
+    assert "selected on the test set" in summary_of(chosen)
+    assert "selected on the test set" not in summary_of(METRICS)
 
 
 def test_documented_scores_are_of_mnist_alone():
     other = {**METRICS, "data": {"name": "fashion-mnist"}}
-    assert "documented" not in summary(other)
+    assert "documented" not in summary_of(other)
 
 
 def test_no_validation_is_said():
     chosen = {**METRICS, "protocol": "none", "validation_examples": 0}
-    assert "none: no images held out" in summary(chosen)
+    assert "none: no images held out" in summary_of(chosen)
 
 
 def test_an_interrupted_run_shows_no_accuracy():
-    text = summary({**METRICS, "interrupted": True, "test_accuracy": None})
+    text = summary_of({**METRICS, "interrupted": True, "test_accuracy": None})
     assert "not measured: the run was interrupted" in text
     assert "99.51" not in text
     assert "test set not read" in text
 
 
 def test_a_run_that_left_the_test_set_alone_says_so():
-    text = summary({**METRICS, "test_accuracy": None})
+    text = summary_of({**METRICS, "test_accuracy": None})
     assert "not measured, as asked: --evaluate_test=false" in text
     assert "test set not read" in text
 
 
 def test_only_one_architecture_has_a_stem():
-    assert "stem" not in summary({**METRICS, "arch": "pool2m"})
+    assert "stem" not in summary_of({**METRICS, "arch": "pool2m"})
 
 
 def test_each_recipe_has_its_documented_scores():
@@ -116,12 +118,12 @@ def test_each_recipe_has_its_documented_scores():
     [(3.4, "in 3 s,"), (61, "in 1 min 1 s,"), (7200, "in 2 h 0 min,")],
 )
 def test_durations(seconds, words):
-    assert words in summary({**METRICS, "duration_seconds": seconds})
+    assert words in summary_of({**METRICS, "duration_seconds": seconds})
 
 
 def test_a_resumed_run_says_so():
-    assert "resumed" not in summary(METRICS)
-    text = summary({**METRICS, "resumed_at_steps": [120, 860]})
+    assert "resumed" not in summary_of(METRICS)
+    text = summary_of({**METRICS, "resumed_at_steps": [120, 860]})
     assert "seed 7, resumed at step 120, 860" in text
 
 
@@ -134,11 +136,11 @@ def test_the_opening_has_what_its_figures_need():
         )
     }
     origin["options"] = {"evaluate_test": True}
-    text = " ".join(report.opening(origin).split())
+    text = " ".join(summary.opening(origin).split())
     assert "strided400k, 55,000 images of mnist, seed 7" in text
     assert "split: 5,000 training images held out; test set read once" in text
     assert "TensorFlow 2.21.0" in text
     selected = {**origin, "protocol": "test", "selected_on_test": True}
-    assert "test: selected on the test set" in report.opening(selected)
+    assert "test: selected on the test set" in summary.opening(selected)
     origin["options"] = {"evaluate_test": False}
-    assert "test set not read" in report.opening(origin)
+    assert "test set not read" in summary.opening(origin)

@@ -11,7 +11,8 @@ import pytest
 import scoring_helpers
 from scipy import stats
 
-from mnistpipe import data, evaluate, models, recipes, widths
+from mnistpipe import data, evaluate, recipes
+from mnistpipe.networks import models, widths
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))

@@ -18,19 +18,12 @@ import keras
 import numpy as np
 import pytest
 
-from mnistpipe import (
-    addons,
-    callbacks,
-    checkpoint,
-    flagdefs,
-    models,
-    resume,
-    runfolder,
-    state,
-    training,
-)
+from mnistpipe.cli import flagdefs
 from mnistpipe.errors import UserError
-from mnistpipe.recipes import ADDONS, RECIPES, Recipe, RunOptions, specs
+from mnistpipe.networks import models
+from mnistpipe.recipes import ADDONS, RECIPES, Recipe, RunOptions, addons, specs
+from mnistpipe.runs import runfolder
+from mnistpipe.training import callbacks, checkpoint, resume, state, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 STEPS = 3  # of an epoch: 250 examples, the last batch short
@@ -78,7 +71,7 @@ def run(path, recipe=RECIPE, digits=None, **options):
     # The test images cost more than the few steps, and are read at the end.
     options = {"evaluate_test": False, **options}
     options = helpers.quick_options(path, **options)
-    return training.train(
+    return train.train(
         recipe,
         options,
         digits or helpers.few_digits(),
@@ -686,15 +679,15 @@ def test_other_data_are_refused(tmp_path, short):
 
 @pytest.mark.parametrize("name", ["mnistpipe", "tensorflow", "keras"])
 def test_other_versions_are_refused(tmp_path, short, monkeypatch, name):
-    versions = {**training.provenance.versions(), name: "0.0.1"}
-    monkeypatch.setattr(training.provenance, "versions", lambda: versions)
+    versions = {**train.provenance.versions(), name: "0.0.1"}
+    monkeypatch.setattr(train.provenance, "versions", lambda: versions)
     path = short.killed_at(tmp_path / "run", 3)
     check_refused(path, rf"came {name} 0.0.1 \(the run has", short.recipe)
 
 
 def test_another_machine_is_pointed_out(tmp_path, short, monkeypatch, capsys):
-    hardware = {**training.provenance.hardware(), "cpu": "abacus"}
-    monkeypatch.setattr(training.provenance, "hardware", lambda: hardware)
+    hardware = {**train.provenance.hardware(), "cpu": "abacus"}
+    monkeypatch.setattr(train.provenance, "hardware", lambda: hardware)
     path = short.killed_at(tmp_path / "run", 6)
     go_on(path, short.recipe)
     (line,) = capsys.readouterr().err.splitlines()

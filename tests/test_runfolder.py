@@ -5,8 +5,8 @@ import json
 import helpers
 import pytest
 
-from mnistpipe import runfolder
 from mnistpipe.errors import UserError
+from mnistpipe.runs import runfolder
 
 
 def folder(path):

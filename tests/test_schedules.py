@@ -5,8 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from mnistpipe import evaluation, feeding, models, optimizers, training
+from mnistpipe.evaluation import scoring
+from mnistpipe.networks import models
 from mnistpipe.recipes import RECIPES
+from mnistpipe.training import feeding, optimizers, train
 
 STEPS_PER_EPOCH, EPOCHS = 5, 4
 ALL = STEPS_PER_EPOCH * EPOCHS
@@ -63,7 +65,7 @@ def test_no_epochs_have_no_schedule():
 def test_the_history_has_the_rate_of_each_epochs_last_step(tmp_path, schedule):
     """300 examples, 50 held out, 50 a step."""
     recipe = RECIPE.replace(schedule=schedule, batch_size=50)
-    metrics = training.train(
+    metrics = train.train(
         recipe, helpers.quick_options(tmp_path), helpers.few_digits()
     )
     last_steps = STEPS_PER_EPOCH * np.arange(1, EPOCHS + 1) - 1
@@ -115,7 +117,7 @@ def test_averaged_weights_are_kept_and_validated(tmp_path, monkeypatch):
         epochs=2, batch_size=50, schedule="constant", ema_momentum=0.7
     )
     digits = helpers.few_digits()
-    metrics = training.train(recipe, helpers.quick_options(tmp_path), digits)
+    metrics = train.train(recipe, helpers.quick_options(tmp_path), digits)
     # Keras 3 begins with the weights after the first step, Keras 2 before it.
     first = watch.after[0] if hasattr(keras, "Variable") else made[0]
     expected = averages(first, watch.after, 0.7)
@@ -134,20 +136,20 @@ def test_averaged_weights_are_kept_and_validated(tmp_path, monkeypatch):
 
 
 def validated(network, digits):
-    from mnistpipe import protocol
     from mnistpipe.recipes import RunOptions
+    from mnistpipe.training import protocol
 
     options = RunOptions(validation_size=50, seed=1)
     held_out = protocol.split_rows(options, digits).validation
     pictures = held_out.images.astype(np.float32) / 255
-    return evaluation.evaluate(network, pictures, held_out.labels).accuracy
+    return scoring.evaluate(network, pictures, held_out.labels).accuracy
 
 
 def test_averages_leave_the_training_itself_alone(tmp_path):
     """Training loss and accuracy of the same steps, averaged or not."""
     digits = helpers.few_digits()
     histories = [
-        training.train(
+        train.train(
             RECIPE.replace(
                 epochs=2, batch_size=50, schedule="constant", ema_momentum=m
             ),

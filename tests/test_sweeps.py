@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from absl import flags
 
-from mnistpipe import flagdefs, models, recipes
+from mnistpipe import recipes
+from mnistpipe.cli import flagdefs
 from mnistpipe.errors import UserError
+from mnistpipe.networks import models
 from mnistpipe.recipes import ARCHS, RECIPES, RecipeError, RunOptions
 from mnistpipe.sweep import report, results, roles, settings, space, trials
 from mnistpipe.sweep.options import SweepOptions

@@ -9,18 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from mnistpipe import (
-    augmentation,
-    callbacks,
-    data,
-    feeding,
-    models,
-    pipeline,
-    protocol,
-    runfolder,
-    training,
-)
+from mnistpipe import data, pipeline
+from mnistpipe.networks import augmentation, models
 from mnistpipe.recipes import RECIPES, RecipeError, RunOptions
+from mnistpipe.runs import runfolder
+from mnistpipe.training import callbacks, feeding, protocol, train
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +23,7 @@ def digits():
 
 def run(path, digits, recipe=None, **options):
     recipe = recipe or helpers.quick_recipe()
-    return training.train(
+    return train.train(
         recipe, helpers.quick_options(path, **options), digits, "--flags\n"
     )
 
@@ -140,12 +133,12 @@ def test_the_compiled_device_path_trains_likewise(
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
 def test_seeds_of_32_bits_reach_keras_as_they_are(seed):
-    assert training.keras_seed(seed) == seed
+    assert train.keras_seed(seed) == seed
 
 
 def test_both_halves_of_a_seed_reach_keras():
     seeds = [5, 5 + 2**32, 5 + 2**40, 2**63 - 1]
-    folded = [training.keras_seed(seed) for seed in seeds]
+    folded = [train.keras_seed(seed) for seed in seeds]
     assert len(set(folded)) == len(seeds)
     assert all(0 <= seed < 2**32 for seed in folded)
 
@@ -282,7 +275,7 @@ def test_label_smoothing_and_optimizer_reach_the_model(digits):
     recipe = helpers.quick_recipe(
         label_smoothing=0.1, beta_1=0.8, beta_2=0.99, learning_rate=0.002
     )
-    network = training.build(recipe, digits)
+    network = train.build(recipe, digits)
     split = protocol.Split(digits.train, digits.test)
     options = RunOptions(input="host")
     feed = feeding.make_feed(recipe, options, network, split, 10)
@@ -480,7 +473,7 @@ def test_a_used_folder_is_refused_before_any_work(
     (tmp_path / "metrics.json").write_text("{}")
     before = helpers.files(tmp_path)
     # Work would fail:
-    monkeypatch.setattr(training.protocol, "split_rows", None)
+    monkeypatch.setattr(train.protocol, "split_rows", None)
     with pytest.raises(runfolder.RunFolderError):
         run(tmp_path, digits)
     assert helpers.files(tmp_path) == before
@@ -536,7 +529,7 @@ def test_ctrl_c_while_testing_leaves_a_valid_folder(
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.evaluation, "evaluate", interrupt)
+    monkeypatch.setattr(train.scoring, "evaluate", interrupt)
     metrics = run(tmp_path, digits)
     assert metrics["interrupted"]
     assert metrics["epochs_run"] == 2
@@ -548,7 +541,7 @@ def test_the_test_set_can_be_left_alone(tiny, tmp_path, digits, monkeypatch):
     def refuse(*_):
         raise AssertionError("the test images were read")
 
-    monkeypatch.setattr(training.evaluation, "evaluate", refuse)
+    monkeypatch.setattr(train.scoring, "evaluate", refuse)
     metrics = run(tmp_path, digits, evaluate_test=False)
     assert not metrics["interrupted"]
     assert metrics["test_accuracy"] is None

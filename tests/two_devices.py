@@ -13,9 +13,10 @@ import pytest
 import tensorflow as tf
 import test_resume
 
-from mnistpipe import devices, feeding, models, protocol
 from mnistpipe.errors import UserError
+from mnistpipe.networks import models
 from mnistpipe.recipes import RecipeError
+from mnistpipe.training import distribution, feeding, protocol
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
@@ -34,7 +35,7 @@ def feed_of(recipe, tmp_path, network, **options):
     small = {"train_examples": EXAMPLES, "strategy": "mirrored", **options}
     options = helpers.quick_options(tmp_path, **small)
     split = protocol.split_rows(options, digits)
-    strategy = devices.strategy(options.strategy)
+    strategy = distribution.strategy(options.strategy)
     with strategy.scope():
         feed = feeding.make_feed(
             recipe, options, network(), split, digits.classes
@@ -52,8 +53,8 @@ def narrow():
 
 
 def test_the_devices():
-    assert devices.names() == ["/device:CPU:0", "/device:CPU:1"]
-    assert [devices.number(name) for name in ("one", "mirrored")] == [1, 2]
+    assert distribution.names() == ["/device:CPU:0", "/device:CPU:1"]
+    assert [distribution.number(name) for name in ("one", "mirrored")] == [1, 2]
 
 
 @pytest.mark.parametrize("batch_size", [40, 33])
@@ -164,7 +165,7 @@ def test_a_run_goes_on_with_as_many_devices(small, tmp_path, monkeypatch):
     recipe = test_resume.RECIPE.replace(epochs=1)
     test_resume.run(tmp_path, recipe, strategy="mirrored")
     longer = recipe.replace(epochs=2)
-    monkeypatch.setattr(devices, "names", lambda: ["/device:CPU:0"])
+    monkeypatch.setattr(distribution, "names", lambda: ["/device:CPU:0"])
     with pytest.raises(UserError, match=r"expected the 2 devices .* came 1"):
         test_resume.go_on(tmp_path, longer, strategy="mirrored")
 

@@ -18,17 +18,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import (
-    callbacks,
-    data,
-    evaluation,
-    feeding,
-    protocol,
-    recipes,
-    runfolder,
-    state,
-    training,
-)
+from mnistpipe import data, recipes
+from mnistpipe.evaluation import scoring
+from mnistpipe.runs import runfolder
+from mnistpipe.training import callbacks, feeding, protocol, state, train
 
 AIM = 0.97  # of the speed on a constant batch
 _SKIPPED = 10  # batches while the iterator starts and fills its buffer
@@ -93,7 +86,7 @@ def still_feed(
     """A feed as training makes it, whose model does not learn."""
     options = recipes.RunOptions(input=path, validation="none")
     split = protocol.split_rows(options, digits)
-    network = training.build(recipe, digits)
+    network = train.build(recipe, digits)
     recipe = recipe.replace(schedule="constant")  # one that can be set
     feed = feeding.make_feed(recipe, options, network, split, digits.classes)
     feed.model.optimizer.learning_rate = 0.0
@@ -151,15 +144,15 @@ def evaluate(
     )
     for arch in archs:
         recipe = recipes.recipe_for(arch)
-        network = training.build(recipe, digits)
+        network = train.build(recipe, digits)
         array = feeding.deterministic(recipe, images)
 
         def ours(network: keras.Model = network, recipe: Any = recipe) -> None:
             pictures = feeding.deterministic(recipe, images)
-            evaluation.evaluate(network, pictures, labels)
+            scoring.evaluate(network, pictures, labels)
 
         def theirs(network: keras.Model = network, array: Any = array) -> None:
-            network.predict(array, batch_size=evaluation.BATCH_SIZE, verbose=0)
+            network.predict(array, batch_size=scoring.BATCH_SIZE, verbose=0)
 
         figures = timing.interleaved(
             {
@@ -245,7 +238,7 @@ def _epoch(recipe: recipes.Recipe, digits: data.Digits) -> dict[str, Any]:
             evaluate_test=False,
             verbose=0,
         )
-        training.train(recipe, options, digits)
+        train.train(recipe, options, digits)
     # Without the first epoch, which traces, and the last, which has no next.
     whole = np.diff(clock.begun)[1:]
     steps = np.subtract(clock.stepped, clock.begun)[1:-1]

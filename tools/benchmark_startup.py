@@ -53,7 +53,8 @@ def _times(arch: str) -> list[float]:
 def _train(started: str, arch: str, run_dir: str) -> None:
     """What main.py does, up to the first step."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from mnistpipe import backends, data, recipes
+    from mnistpipe import data, recipes
+    from mnistpipe.runs import backends
 
     print(started)
     recipe = recipes.recipe_for(arch)
@@ -62,7 +63,7 @@ def _train(started: str, arch: str, run_dir: str) -> None:
     backends.load()
     import keras
 
-    from mnistpipe import callbacks, training
+    from mnistpipe.training import callbacks, train
 
     print(time.time())
 
@@ -80,7 +81,7 @@ def _train(started: str, arch: str, run_dir: str) -> None:
 
     callbacks.schedule = lambda *_: [Stop()]
     options = recipes.RunOptions(run_dir=run_dir, verbose=0)
-    training.train(recipe, options, digits, "")
+    train.train(recipe, options, digits, "")
 
 
 if __name__ == "__main__":

@@ -32,17 +32,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import (
-    backends,
-    data,
-    evaluation,
-    feeding,
-    models,
-    protocol,
-    provenance,
-    recipes,
-)
+from mnistpipe import data, recipes
+from mnistpipe.evaluation import scoring
+from mnistpipe.networks import models
 from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.runs import backends, provenance
+from mnistpipe.training import feeding, protocol
 
 GENERATOR = "ImageDataGenerator"
 # Path, XLA, several steps in a call; the most telling first.
@@ -322,7 +317,7 @@ def _epoch_seconds(
         steps_per_epoch=steps,
         shuffle=False,
         validation_data=feed.validation,
-        validation_batch_size=evaluation.BATCH_SIZE,
+        validation_batch_size=scoring.BATCH_SIZE,
         callbacks=[rounds],
         verbose=0,
     )

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 
-from mnistpipe import checkpoint
+from mnistpipe.training import checkpoint
 
 FLAGS = (
     "--arch=wide900k",

@@ -14,7 +14,9 @@ import tempfile
 import numpy as np
 from PIL import Image
 
-from mnistpipe import data, evaluation, finished, prediction
+from mnistpipe import data
+from mnistpipe.evaluation import prediction, scoring
+from mnistpipe.runs import finished
 
 SCALE = 5
 PAPER, INK = np.array([250, 240, 200]), np.array([30, 40, 110])
@@ -51,7 +53,7 @@ def main() -> None:
         ("from pictures", read.examples.images),
     ):
         answers = prediction.probabilities(run, images, 1, 0)
-        scores = evaluation.score(answers, read.examples.labels)
+        scores = scoring.score(answers, read.examples.labels)
         print(f"{name:<15}{scores.accuracy:.4%} of {scores.examples:,}")
 
 

@@ -20,9 +20,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mnistpipe import data, finished, recipes, runfolder, safejson, widths
+from mnistpipe import data, recipes, safejson
 from mnistpipe.errors import UserError
+from mnistpipe.networks import widths
 from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.runs import finished, runfolder
 
 RUNS, QUICK, EXPERIMENTS = "runs", "quick", "experiments"
 ABOUT, TRIALS = "about.json", "trials.csv"
@@ -175,7 +177,7 @@ def _layers(run: finished.FinishedRun) -> list[list[Any]]:
     They are read from the network that was trained, since what a name stands
     for in models.py may have changed since.
     """
-    from mnistpipe import models  # which takes TensorFlow's seconds
+    from mnistpipe.networks import models
 
     network = models.load(run.network)
     return [

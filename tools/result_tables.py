@@ -19,7 +19,9 @@ import result_files
 from result_files import EXPERIMENTS, QUICK, RUNS, ResultError
 from scipy import stats
 
-from mnistpipe import backends, documented, recipes, report
+from mnistpipe import recipes
+from mnistpipe.recipes import documented
+from mnistpipe.runs import backends, summary
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 _LEVEL = 0.95
@@ -150,7 +152,7 @@ def times(group: Sequence[Result], notes: Notes) -> str:
     for result in group:
         by_machine.setdefault(made_with(result), []).append(result["seconds"])
     return ", ".join(
-        f"{report.duration(statistics.fmean(seconds))} ({notes.mark(words)})"
+        f"{summary.duration(statistics.fmean(seconds))} ({notes.mark(words)})"
         for words, seconds in by_machine.items()
     )
 

@@ -22,8 +22,8 @@ import sys
 import result_files
 import result_tables
 
-from mnistpipe import runfolder
 from mnistpipe.errors import UserError
+from mnistpipe.runs import runfolder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -15,22 +15,24 @@ or recipes; the core needs TensorFlow and NumPy only. The Keras layers are
 in ``mnistpipe.pipeline.layers``.
 """
 
-from mnistpipe.pipeline.affine import RandomAffine
 from mnistpipe.pipeline.draws import Draws, example_keys
-from mnistpipe.pipeline.elastic import ElasticDistortion
-from mnistpipe.pipeline.erasing import RandomErasing
 from mnistpipe.pipeline.feeds import (
     augmented_dataset,
     device_dataset,
     host_dataset,
     with_keys,
 )
-from mnistpipe.pipeline.normalize import (
+from mnistpipe.pipeline.stream import Stream
+from mnistpipe.pipeline.transform import Compose, Transform
+from mnistpipe.pipeline.transforms.affine import RandomAffine
+from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
+from mnistpipe.pipeline.transforms.erasing import RandomErasing
+from mnistpipe.pipeline.transforms.normalize import (
     FeaturewiseNormalize,
     SamplewiseNormalize,
     ZCAWhitening,
 )
-from mnistpipe.pipeline.pixels import (
+from mnistpipe.pipeline.transforms.pixels import (
     Apply,
     Brightness,
     ChannelShift,
@@ -38,8 +40,6 @@ from mnistpipe.pipeline.pixels import (
     GaussianNoise,
     Rescale,
 )
-from mnistpipe.pipeline.stream import Stream
-from mnistpipe.pipeline.transform import Compose, Transform
 
 __all__ = [
     "Apply",

@@ -14,15 +14,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from mnistpipe.pipeline.affine import RandomAffine
-from mnistpipe.pipeline.elastic import ElasticDistortion
-from mnistpipe.pipeline.erasing import RandomErasing
-from mnistpipe.pipeline.normalize import (
+from mnistpipe.pipeline.transform import Compose, Transform
+from mnistpipe.pipeline.transforms.affine import RandomAffine
+from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
+from mnistpipe.pipeline.transforms.erasing import RandomErasing
+from mnistpipe.pipeline.transforms.normalize import (
     FeaturewiseNormalize,
     SamplewiseNormalize,
     ZCAWhitening,
 )
-from mnistpipe.pipeline.pixels import (
+from mnistpipe.pipeline.transforms.pixels import (
     Apply,
     Brightness,
     ChannelShift,
@@ -30,7 +31,6 @@ from mnistpipe.pipeline.pixels import (
     GaussianNoise,
     Rescale,
 )
-from mnistpipe.pipeline.transform import Compose, Transform
 
 TRANSFORMS = {
     transform.__name__: transform

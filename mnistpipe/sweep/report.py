@@ -15,8 +15,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnistpipe import flagdefs, recipes, runfolder
+from mnistpipe import recipes
+from mnistpipe.cli import flagdefs
 from mnistpipe.recipes import RunOptions
+from mnistpipe.runs import runfolder
 from mnistpipe.sweep import results
 from mnistpipe.sweep.results import Row
 from mnistpipe.sweep.settings import RUN_OPTIONS, Settings

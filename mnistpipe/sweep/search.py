@@ -20,7 +20,8 @@ from keras_tuner import errors
 from keras_tuner.engine import base_tuner
 from keras_tuner.src import config
 
-from mnistpipe import recipes, runfolder
+from mnistpipe import recipes
+from mnistpipe.runs import runfolder
 from mnistpipe.sweep import space, trials
 from mnistpipe.sweep.options import OBJECTIVES
 from mnistpipe.sweep.settings import Settings

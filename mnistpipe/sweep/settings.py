@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mnistpipe import runfolder
 from mnistpipe.errors import UserError
 from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.runs import runfolder
 from mnistpipe.sweep import space
 from mnistpipe.sweep.options import SweepOptions
 

@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mnistpipe import addons, recipes, widths
-from mnistpipe.documented import TABLES
-from mnistpipe.recipes import Recipe, RecipeError, Spec
+from mnistpipe import recipes
+from mnistpipe.networks import widths
+from mnistpipe.recipes import Recipe, RecipeError, Spec, addons
+from mnistpipe.recipes.documented import TABLES
 
 # How far an augmentation, or label smoothing, is searched where the document
 # does not have it, or hardly; else up to twice the documented value.

@@ -28,8 +28,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mnistpipe import flagdefs, runfolder
+from mnistpipe.cli import flagdefs
 from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.runs import runfolder
 
 FLAGS = "flags.cfg"
 OUTCOME = "outcome.json"

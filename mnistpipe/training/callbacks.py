@@ -14,8 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import evaluation, optimizers, runfolder
+from mnistpipe.evaluation import scoring
 from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe
+from mnistpipe.runs import runfolder
+from mnistpipe.training import optimizers
 
 
 def schedule(
@@ -163,9 +165,7 @@ class TestScores(keras.callbacks.Callback):
             if self.averages
             else contextlib.nullcontext()
         ):
-            scores = evaluation.evaluate(
-                self.network, self.pictures, self.labels
-            )
+            scores = scoring.evaluate(self.network, self.pictures, self.labels)
         logs["test_accuracy"] = scores.accuracy
         logs["test_loss"] = scores.loss
 

@@ -20,10 +20,13 @@ import numpy as np
 import tensorflow as tf
 
 from mnistpipe.pipeline import draws, warp
-from mnistpipe.pipeline.affine import affine_matrix
-from mnistpipe.pipeline.normalize import SamplewiseNormalize, ZCAWhitening
-from mnistpipe.pipeline.pixels import Rescale
 from mnistpipe.pipeline.transform import Compose, Drawn, Shape, Transform
+from mnistpipe.pipeline.transforms.affine import affine_matrix
+from mnistpipe.pipeline.transforms.normalize import (
+    SamplewiseNormalize,
+    ZCAWhitening,
+)
+from mnistpipe.pipeline.transforms.pixels import Rescale
 
 # The names that ImageDataGenerator.get_random_transform gives to what it
 # draws, and the values at which they do nothing.

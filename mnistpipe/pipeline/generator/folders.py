@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline.iterators import Batch, Iterator, check_subset
+from mnistpipe.pipeline.generator.iterators import Batch, Iterator, check_subset
 
 CHANNELS = {"grayscale": 1, "rgb": 3, "rgba": 4}
 _UNLABELLED = ("input", "multi_output", "raw", None)

@@ -18,10 +18,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import augmentation, devices, optimizers, pipeline
+from mnistpipe import pipeline
+from mnistpipe.networks import augmentation
 from mnistpipe.pipeline import layers
-from mnistpipe.protocol import Split
 from mnistpipe.recipes import Recipe, RecipeError, RunOptions
+from mnistpipe.training import distribution, optimizers
+from mnistpipe.training.protocol import Split
 
 
 def deterministic(recipe: Recipe, images: np.ndarray) -> np.ndarray:
@@ -92,9 +94,9 @@ def _choose_path(split: Split) -> str:
     size = split.train.images.nbytes
     if split.validation is not None:
         size += split.validation.images.nbytes
-    memory = devices.free_memory()
-    chosen = {name: memory[name] for name in devices.training() if memory}
-    path, why = devices.choose_input(size, chosen)
+    memory = distribution.free_memory()
+    chosen = {name: memory[name] for name in distribution.training() if memory}
+    path, why = distribution.choose_input(size, chosen)
     if memory:  # else there was nothing to choose
         print(why, file=sys.stderr)
     return path
@@ -105,7 +107,7 @@ def _compiled(jit_compile: str) -> bool:
         # XLA makes these networks some 3 times slower on a CPU, and its
         # programs are of one device.
         has_gpu = bool(tf.config.list_physical_devices("GPU"))
-        return has_gpu and devices.count() == 1
+        return has_gpu and distribution.count() == 1
     return jit_compile == "on"
 
 
@@ -121,7 +123,7 @@ def _check_execution(steps: int, per_epoch: int) -> None:
 
 def _check_devices(options: RunOptions, stream: pipeline.Stream) -> None:
     """A device without examples would make BatchNorm's averages NaN."""
-    count = devices.count()
+    count = distribution.count()
     if count == 1:
         return
     if options.jit_compile == "on":
@@ -201,7 +203,9 @@ class Trainer(keras.Model):
 
 
 def _trainer(inputs: Any, outputs: Any) -> keras.Model:
-    return (keras.Model if devices.count() == 1 else Trainer)(inputs, outputs)
+    return (keras.Model if distribution.count() == 1 else Trainer)(
+        inputs, outputs
+    )
 
 
 def _host_feed(
@@ -257,7 +261,7 @@ def _device_feed(
     index = keras.Input((), dtype="int64", name="index")
     key = keras.Input((2,), dtype="uint32", name="key")
     resident = layers.Resident(
-        images, augmentation.compose(recipe), devices.training()
+        images, augmentation.compose(recipe), distribution.training()
     )
     model = _trainer([index, key], network(resident((index, key))))
     targets = one_hot(split.train.labels, classes)

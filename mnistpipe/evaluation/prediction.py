@@ -12,9 +12,12 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from mnistpipe import augmentation, backends, evaluation, models, pipeline
+from mnistpipe import pipeline
 from mnistpipe.errors import UserError
-from mnistpipe.finished import FinishedRun
+from mnistpipe.evaluation import scoring
+from mnistpipe.networks import augmentation, models
+from mnistpipe.runs import backends
+from mnistpipe.runs.finished import FinishedRun
 
 # Values of a float32 array, 64 MiB: what a batch, or a piece of the pictures,
 # may take at once. For 28×28 that is 21,000 pictures.
@@ -113,7 +116,7 @@ def _batch_size(network: keras.Model) -> int:
     largest = max(
         math.prod(models.output_shape(layer)) for layer in network.layers[1:]
     )
-    return max(1, min(evaluation.BATCH_SIZE, _VALUES // largest))
+    return max(1, min(scoring.BATCH_SIZE, _VALUES // largest))
 
 
 def _pieces(images: np.ndarray) -> Iterator[slice]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from mnistpipe import prediction, provenance, report, scorecard
 from mnistpipe.data import folders
-from mnistpipe.finished import FinishedRun
-from mnistpipe.scoring import PredictionOptions
+from mnistpipe.evaluation import prediction, scorecard
+from mnistpipe.evaluation.options import PredictionOptions
+from mnistpipe.runs import provenance, summary
+from mnistpipe.runs.finished import FinishedRun
 
 
 def answer(
@@ -60,9 +61,9 @@ def text(found: Mapping[str, Any]) -> str:
         ),
         ("pictures", found["preparation"]),
         ("augmentation", scorecard.tta_words(found["tta"])),
-        ("made with", report.made_with(found)),
+        ("made with", summary.made_with(found)),
     ]
-    return "\n".join([*lines, "", *(report.row(*fact) for fact in facts)])
+    return "\n".join([*lines, "", *(summary.row(*fact) for fact in facts)])
 
 
 def to_json(found: Mapping[str, Any]) -> str:

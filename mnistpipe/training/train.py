@@ -24,26 +24,21 @@ from typing import Any
 
 import keras
 
-from mnistpipe import (
-    addons,
-    backends,
+from mnistpipe import data, pipeline
+from mnistpipe.evaluation import scoring
+from mnistpipe.networks import models
+from mnistpipe.recipes import Recipe, RunOptions, addons
+from mnistpipe.runs import backends, provenance, runfolder, summary
+from mnistpipe.training import (
     callbacks,
     checkpoint,
-    data,
-    devices,
-    evaluation,
+    distribution,
     feeding,
     interrupts,
-    models,
-    pipeline,
     protocol,
-    provenance,
-    report,
     resume,
-    runfolder,
     state,
 )
-from mnistpipe.recipes import Recipe, RunOptions
 
 
 def train(
@@ -85,7 +80,7 @@ def train(
         # Not where a machine with a GPU would put it, but where it was.
         path = saved.facts["input"] if saved else settled.input
         settled = settled.replace(input=path)
-        with devices.strategy(settled.strategy).scope():
+        with distribution.strategy(settled.strategy).scope():
             network = build(recipe, digits)
             feed = feeding.make_feed(
                 recipe, settled, network, split, digits.classes
@@ -97,7 +92,7 @@ def train(
             folder.create(flagfile)
             stack.enter_context(folder.locked())
         if options.verbose:  # Keras is about to print figures
-            print(report.opening(origin))
+            print(summary.opening(origin))
         fitted = fit(
             recipe, options, digits, network, feed, folder, origin, saved
         )
@@ -132,7 +127,9 @@ def _open(
     stack.enter_context(folder.locked())
     saved, notes = resume.load(folder, recipe, options, digits)
     if saved:
-        resume.check_devices(folder, saved, devices.number(options.strategy))
+        resume.check_devices(
+            folder, saved, distribution.number(options.strategy)
+        )
         notes += resume.check_machine(
             folder, saved, provenance.versions(), provenance.hardware()
         )
@@ -337,7 +334,7 @@ def _fit_spell(
         steps_per_epoch=spell.steps,
         shuffle=False,  # the stream already is, and fit would warn
         validation_data=feed.validation,
-        validation_batch_size=evaluation.BATCH_SIZE,
+        validation_batch_size=scoring.BATCH_SIZE,
         callbacks=watchers,
         verbose=options.verbose,
     )
@@ -349,13 +346,13 @@ def score(
     network: keras.Model,
     fitted: Fitted,
     folder: runfolder.RunFolder,
-) -> evaluation.Scores:
+) -> scoring.Scores:
     """Scores the network that counts on the test images."""
     if fitted.best_counts:
         # The file, not the memory: what is scored is what is kept.
         network = models.load(folder.path / runfolder.BEST)
     pictures = feeding.deterministic(recipe, test.images)
-    return evaluation.evaluate(network, pictures, test.labels)
+    return scoring.evaluate(network, pictures, test.labels)
 
 
 def _figures(history: keras.callbacks.History) -> dict[str, list[float]]:
@@ -372,9 +369,7 @@ def _images(stream: pipeline.Stream, steps: int) -> int:
     return epochs * stream.examples + rest * stream.batch_size
 
 
-def _outcome(
-    scores: evaluation.Scores | None, fitted: Fitted
-) -> dict[str, Any]:
+def _outcome(scores: scoring.Scores | None, fitted: Fitted) -> dict[str, Any]:
     """What came out; the scores are null where nothing was scored."""
     return {
         "test_accuracy": scores and scores.accuracy,
@@ -425,5 +420,5 @@ def _origin(
         "recipe": dataclasses.asdict(recipe),
         "options": dataclasses.asdict(options),
         "input": feed.path,
-        "devices": devices.number(options.strategy),
+        "devices": distribution.number(options.strategy),
     }

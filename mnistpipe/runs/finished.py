@@ -11,11 +11,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnistpipe import backends, networkfile, runfolder, safejson
+from mnistpipe import safejson
 from mnistpipe.data import files
 from mnistpipe.data.examples import DataError, data_error
 from mnistpipe.errors import UserError
+from mnistpipe.networks import networkfile
 from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.runs import backends, runfolder
 
 _MAX_BYTES = 1 << 26  # a history of 100,000 epochs
 

@@ -17,8 +17,7 @@ from typing import Any
 
 import keras
 
-from mnistpipe import addons
-from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe
+from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe, addons
 
 _OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "adam": keras.optimizers.Adam,

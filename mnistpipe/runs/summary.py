@@ -4,7 +4,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from mnistpipe import backends, documented
+from mnistpipe.recipes import documented
+from mnistpipe.runs import backends
 
 
 def summary(metrics: Mapping[str, Any]) -> str:

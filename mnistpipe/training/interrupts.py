@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from mnistpipe import backends
+from mnistpipe.runs import backends
 
 
 class _Hold(keras.callbacks.Callback):

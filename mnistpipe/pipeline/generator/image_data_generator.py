@@ -43,10 +43,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, iterators, legacy, warp
-from mnistpipe.pipeline.affine import AXES
-from mnistpipe.pipeline.folders import DataFrameIterator, DirectoryIterator
-from mnistpipe.pipeline.iterators import NumpyArrayIterator, fresh_seed
+from mnistpipe.pipeline import draws, warp
+from mnistpipe.pipeline.generator import iterators, legacy
+from mnistpipe.pipeline.generator.folders import (
+    DataFrameIterator,
+    DirectoryIterator,
+)
+from mnistpipe.pipeline.generator.iterators import (
+    NumpyArrayIterator,
+    fresh_seed,
+)
+from mnistpipe.pipeline.transforms.affine import AXES
 
 # SciPy's spline orders that are not splines.
 _INTERPOLATIONS = {0: "nearest", 1: "bilinear"}

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from mnistpipe.pipeline import draws, warp
-from mnistpipe.pipeline.pixels import check_value_range
 from mnistpipe.pipeline.transform import (
     Drawn,
     Shape,
@@ -16,6 +15,7 @@ from mnistpipe.pipeline.transform import (
     check_in_range,
     check_interval,
 )
+from mnistpipe.pipeline.transforms.pixels import check_value_range
 
 Interval = float | tuple[float, float]
 

@@ -24,7 +24,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from mnistpipe import callbacks, checkpoint, optimizers, runfolder
+from mnistpipe.runs import runfolder
+from mnistpipe.training import callbacks, checkpoint, optimizers
 
 # What Keras' callbacks, and ours, have in mind from one epoch to the next.
 # Keras' forget it in on_train_begin.

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import mnistpipe
-from mnistpipe import backends
+from mnistpipe.runs import backends
 
 
 def versions() -> dict[str, str]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mnistpipe import runfolder
+from mnistpipe.runs import runfolder
 
 FOLDER = "state"
 KEEP = 2  # the newest, and the one before it should that be damaged

@@ -20,8 +20,8 @@ from absl import app, flags
 
 from mnistpipe import recipes
 from mnistpipe.errors import UsageError, UserError
+from mnistpipe.evaluation.options import EvaluationOptions, PredictionOptions
 from mnistpipe.recipes import Recipe, RunOptions, Spec
-from mnistpipe.scoring import EvaluationOptions, PredictionOptions
 from mnistpipe.sweep.options import SweepOptions
 
 GROUPS = (

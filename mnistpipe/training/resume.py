@@ -14,9 +14,12 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mnistpipe import checkpoint, data, flagdefs, runfolder
+from mnistpipe import data
+from mnistpipe.cli import flagdefs
 from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe, RunOptions
-from mnistpipe.runfolder import RunFolder, RunFolderError
+from mnistpipe.runs import runfolder
+from mnistpipe.runs.runfolder import RunFolder, RunFolderError
+from mnistpipe.training import checkpoint
 
 _FREE = {"save_every", "verbose", "data", "run_dir", "resume"}
 _DECIDING = ("mnistpipe", "tensorflow", "keras", *("backend", "jax", "torch"))

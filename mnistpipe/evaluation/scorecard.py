@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from mnistpipe import evaluation, prediction, provenance, report, runfolder
 from mnistpipe.data import TestSet
-from mnistpipe.finished import FinishedRun
-from mnistpipe.scoring import EvaluationOptions
+from mnistpipe.evaluation import prediction, scoring
+from mnistpipe.evaluation.options import EvaluationOptions
+from mnistpipe.runs import provenance, runfolder, summary
+from mnistpipe.runs.finished import FinishedRun
 
 TEXT, JSON, SHEET = "evaluation.txt", "evaluation.json", "hardest.png"
 
@@ -37,7 +38,7 @@ def score(
     mean = total / len(runs)
     return {
         **_accuracy(mean, labels),
-        "loss": evaluation.score(mean, labels).loss,
+        "loss": scoring.score(mean, labels).loss,
         "selected_on_test": any(m["selected_on_this_test"] for m in members),
         "protocol": protocol(members),
         "test": {
@@ -53,18 +54,17 @@ def score(
         "hardware": provenance.hardware(),
         "commits": provenance.commits(),
         "per_class": [
-            dataclasses.asdict(one)
-            for one in evaluation.per_class(mean, labels)
+            dataclasses.asdict(one) for one in scoring.per_class(mean, labels)
         ],
-        "confusion": evaluation.confusion(mean, labels).tolist(),
-        "calibration": dataclasses.asdict(evaluation.calibration(mean, labels)),
+        "confusion": scoring.confusion(mean, labels).tolist(),
+        "calibration": dataclasses.asdict(scoring.calibration(mean, labels)),
         "hardest": _hardest(mean, test, options.hardest),
     }
 
 
 def _accuracy(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    scores = evaluation.score(probabilities, labels)
-    interval = evaluation.wilson(scores.correct, scores.examples)
+    scores = scoring.score(probabilities, labels)
+    interval = scoring.wilson(scores.correct, scores.examples)
     return {
         "accuracy": scores.accuracy,
         "correct": scores.correct,
@@ -108,7 +108,7 @@ def _hardest(
 ) -> list[dict[str, Any]]:
     rows = []
     labels = test.examples.labels
-    for index in evaluation.hardest(probabilities, labels, count):
+    for index in scoring.hardest(probabilities, labels, count):
         answer = int(probabilities[index].argmax())
         label = int(labels[index])
         row = {
@@ -154,8 +154,8 @@ def _head(card: Mapping[str, Any]) -> str:
         rows.append(("network", f"{member['run']}: {member['words']}"))
         if len(members) > 1:
             rows.append(("", f"alone {accuracy_words(member)}"))
-    rows.append(("scored with", report.made_with(card)))
-    return "\n".join(report.row(name, words) for name, words in rows)
+    rows.append(("scored with", summary.made_with(card)))
+    return "\n".join(summary.row(name, words) for name, words in rows)
 
 
 def accuracy_words(figures: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""The command line: recipes and options as absl flags, errors as one line."""

@@ -1,0 +1,1 @@
+"""What finished networks are worth: predictions, scores, reports."""

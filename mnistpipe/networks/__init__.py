@@ -1,0 +1,1 @@
+"""The networks: their layers, how they are built, saved and read back."""

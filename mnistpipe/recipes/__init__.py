@@ -1,0 +1,51 @@
+"""Recipes and run options: what to train, and how to run it. No TensorFlow."""
+
+from mnistpipe.recipes.catalog import (
+    RECIPES,
+    recipe_for,
+)
+from mnistpipe.recipes.fields import (
+    Interval,
+    RecipeError,
+    Spec,
+    specs,
+    validate,
+)
+from mnistpipe.recipes.options import (
+    RunOptions,
+)
+from mnistpipe.recipes.recipe import (
+    ACTIVATIONS,
+    ADDONS,
+    ARCHS,
+    DOCUMENTED,
+    FILL_MODES,
+    MONITORS,
+    OPTIMIZERS,
+    SCHEDULES,
+    SCHEDULES_BY_STEP,
+    STEMS,
+    Recipe,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "ADDONS",
+    "ARCHS",
+    "DOCUMENTED",
+    "FILL_MODES",
+    "MONITORS",
+    "OPTIMIZERS",
+    "RECIPES",
+    "SCHEDULES",
+    "SCHEDULES_BY_STEP",
+    "STEMS",
+    "Interval",
+    "Recipe",
+    "RecipeError",
+    "RunOptions",
+    "Spec",
+    "recipe_for",
+    "specs",
+    "validate",
+]

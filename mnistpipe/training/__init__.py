@@ -1,0 +1,1 @@
+"""One training, from a recipe to its run folder."""
