@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """Wrong input; the message is one line: expected, came, what exists.
+    """Wrong input; the message is one line: expected, got, what exists.
 
     ``status`` is the exit status that a binary ends with: 1, or 2 where the
     command line itself is wrong.

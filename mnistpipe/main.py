@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from mnistpipe import data
 from mnistpipe.cli import flagdefs
-from mnistpipe.recipes import Recipe, RunOptions, addons
+from mnistpipe.recipes import Recipe, RunOptions, addons, flagfiles
 from mnistpipe.runs import backends, runfolder, summary
 from mnistpipe.training import resume
 
@@ -59,7 +59,7 @@ def _train(recipe: Recipe, options: RunOptions) -> int:
     backends.load()
     from mnistpipe.training import train
 
-    text = flagdefs.flagfile_text(recipe, options)
+    text = flagfiles.text(recipe, options)
     metrics = train.train(recipe, options, digits, text)
     print(f"\n{summary.summary(metrics)}")
     if not metrics["interrupted"]:

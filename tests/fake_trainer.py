@@ -15,6 +15,7 @@ import sys
 import time
 
 from mnistpipe.cli import flagdefs
+from mnistpipe.recipes import flagfiles
 
 FLAGS = [argument for argument in sys.argv[1:] if "--resume" not in argument]
 (RESUMED,) = [a[9:] for a in sys.argv if a.startswith("--resume=")] or [""]
@@ -40,7 +41,7 @@ def main() -> None:
     if wanted == "refuse" and RESUMED:
         sys.exit("error: another version of TensorFlow")
     folder.mkdir(exist_ok=True)
-    text = flagdefs.flagfile_text(recipe, options)
+    text = flagfiles.text(recipe, options)
     (folder / "flags.cfg").write_text(text)
     if wanted == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

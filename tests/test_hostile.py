@@ -589,7 +589,7 @@ BAD_PICTURE = {
 USAGE = {
     "no pictures": (predict, [RUN], "expected 1 to 10000 pictures"),
     "an address": (predict, [RUN, "http://a/b.png"], "http:/a/b.png"),
-    "a picture for evaluate": (evaluate, [RUN, "a.png"], "came the argument"),
+    "a picture for evaluate": (evaluate, [RUN, "a.png"], "got the argument"),
     "not once": (evaluate, [RUN, "--tta=0"], "tta", "[1, 1000]"),
     "too often": (evaluate, [RUN, "--tta=1e9"], "tta"),
     "fewer than none": (evaluate, [RUN, "--hardest=-1"], "hardest"),

@@ -282,7 +282,7 @@ def test_what_cannot_be_had_is_one_line(with_keras, versions):
             addons.check(recipe)
         (line,) = str(error.value).splitlines()
         assert line.startswith("optimizer: expected one of adam, ")
-        assert f"came {name!r}, which is of tensorflow-addons" in line
+        assert f"got {name!r}, which is of tensorflow-addons" in line
         why = "not installed" if versions[0] < "3" else versions[0]
         assert why in line
         assert "the extra addons has both" in line
@@ -316,7 +316,7 @@ def test_an_import_that_fails_is_one_line(monkeypatch):
         raise AttributeError("no such thing")
 
     monkeypatch.setattr(addons.importlib, "import_module", fail)
-    with pytest.raises(RecipeError, match="came AttributeError: no such"):
+    with pytest.raises(RecipeError, match="got AttributeError: no such"):
         addons.load()
 
 
@@ -351,7 +351,7 @@ def test_the_trainer_says_so_before_it_starts(tmp_path):
     assert (done.returncode, done.stdout) == (2, "False\n"), done
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: optimizer: expected one of adam, ")
-    assert line.endswith("came 'yogi', gone")
+    assert line.endswith("got 'yogi', gone")
     assert not list(tmp_path.iterdir())
 
 

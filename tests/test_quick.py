@@ -4,9 +4,8 @@ import pathlib
 
 import helpers
 
-from mnistpipe.cli import flagdefs
 from mnistpipe.networks import models
-from mnistpipe.recipes import RECIPES
+from mnistpipe.recipes import RECIPES, flagfiles
 from mnistpipe.training import train
 
 FLAGFILE = pathlib.Path(__file__).parents[1] / "flags" / "quick.cfg"
@@ -14,7 +13,7 @@ FLAGFILE = pathlib.Path(__file__).parents[1] / "flags" / "quick.cfg"
 
 def test_quick_learns_from_a_tenth(tmp_path):
     """The whole recipe, its rates too, on 6,000 images beside 1,000 others."""
-    recipe, _ = flagdefs.from_flagfile(str(FLAGFILE))
+    recipe, _ = flagfiles.read(str(FLAGFILE))
     assert recipe == RECIPES["quick65k"]
     digits = helpers.few_digits(7000, 1000)
     options = helpers.quick_options(

@@ -27,6 +27,7 @@ DOCUMENTED = {
     "horizontal_flip": [False] * 4,
     "vertical_flip": [False] * 4,
     "optimizer": ["adam"] * 4,
+    "precision": ["float32"] * 4,
     "learning_rate": [1e-3] * 4,
     "beta_1": [0.9] * 4,
     "beta_2": [0.999] * 4,
@@ -188,6 +189,7 @@ BAD = [
     ("epochs", [-1, 2.0, 10**7, *NOT_NUMBERS]),
     ("batch_size", [0, -64, 64.0, 10**7, *NOT_NUMBERS]),
     ("optimizer", ["Adam", "sgd", None]),
+    ("precision", ["float16", "bfloat16", "", None]),
     ("learning_rate", [0, -1e-3, 11, *NOT_NUMBERS]),
     ("beta_1", [-0.1, 1, *NOT_NUMBERS]),
     ("beta_2", [-0.1, 1, *NOT_NUMBERS]),
@@ -236,7 +238,7 @@ def check_refused(instance, field, value):
         instance.replace(**{field: value})
     message = str(caught.value)
     assert message.startswith(f"{field}: expected ")
-    assert f"came {value!r}" in message
+    assert f"got {value!r}" in message
     assert len(message.splitlines()) == 1
     choices = recipes.specs(type(instance))[field].choices
     assert all(name in message for name in choices)
@@ -290,7 +292,7 @@ def test_a_close_name_is_suggested():
 
 
 def test_unknown_fields_are_named_beside_those_that_exist():
-    with pytest.raises(RecipeError, match=r"batch_size.*came 'batchsize'"):
+    with pytest.raises(RecipeError, match=r"batch_size.*got 'batchsize'"):
         RECIPES["pool2m"].replace(batchsize=1)
 
 

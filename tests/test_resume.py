@@ -18,10 +18,17 @@ import keras
 import numpy as np
 import pytest
 
-from mnistpipe.cli import flagdefs
 from mnistpipe.errors import UserError
 from mnistpipe.networks import models
-from mnistpipe.recipes import ADDONS, RECIPES, Recipe, RunOptions, addons, specs
+from mnistpipe.recipes import (
+    ADDONS,
+    RECIPES,
+    Recipe,
+    RunOptions,
+    addons,
+    flagfiles,
+    specs,
+)
 from mnistpipe.runs import runfolder
 from mnistpipe.training import callbacks, checkpoint, resume, state, train
 
@@ -75,7 +82,7 @@ def run(path, recipe=RECIPE, digits=None, **options):
         recipe,
         options,
         digits or helpers.few_digits(),
-        flagdefs.flagfile_text(recipe, options),
+        flagfiles.text(recipe, options),
     )
 
 
@@ -426,7 +433,8 @@ test_resume.models.build = test_resume.small_network
 test_resume.run(pathlib.Path({path!r}), save_every=1)
 """
 MAIN = """
-from mnistpipe import flagdefs, main
+from mnistpipe import main
+from mnistpipe.cli import flagdefs
 flagdefs.define()
 flagdefs.run(main.main)
 """
@@ -622,7 +630,7 @@ def test_whatever_differs_is_named(tmp_path, name):
         value = next(c for c in spec.choices if c != run[name])
     if name == "epochs":
         value = run[name] - 1
-    text = flagdefs.flagfile_text(recipe, options)
+    text = flagfiles.text(recipe, options)
     (tmp_path / "flags.cfg").write_text(text)
     with pytest.raises(UserError) as error:
         resume.settings(str(tmp_path), {name: value})
@@ -632,7 +640,7 @@ def test_whatever_differs_is_named(tmp_path, name):
 
 def test_what_agrees_or_may_differ_is_taken(tmp_path):
     recipe, options = RECIPES["strided400k"], RunOptions(seed=3)
-    text = flagdefs.flagfile_text(recipe, options)
+    text = flagfiles.text(recipe, options)
     (tmp_path / "flags.cfg").write_text(text)
     given = {"epochs": 200, "save_every": 7, "verbose": 2, "data": "x.npz"}
     path = str(tmp_path)

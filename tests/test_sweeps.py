@@ -18,7 +18,7 @@ from mnistpipe import recipes
 from mnistpipe.cli import flagdefs
 from mnistpipe.errors import UserError
 from mnistpipe.networks import models
-from mnistpipe.recipes import ARCHS, RECIPES, RecipeError, RunOptions
+from mnistpipe.recipes import ARCHS, RECIPES, RecipeError, RunOptions, flagfiles
 from mnistpipe.sweep import report, results, roles, settings, space, trials
 from mnistpipe.sweep.options import SweepOptions
 from mnistpipe.sweep.settings import Settings, SweepError
@@ -101,7 +101,7 @@ def test_every_point_is_a_flagfile_that_the_trainer_takes(arch, rng, tmp_path):
         }
         point = space.recipe_at(recipe, values, epochs=7)
         path = tmp_path / "flags.cfg"
-        path.write_text(flagdefs.flagfile_text(point))
+        path.write_text(flagfiles.text(point))
         assert recipe_in(path) == point
         assert point.epochs == 7
         for name, value in values.items():

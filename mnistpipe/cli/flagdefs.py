@@ -9,11 +9,9 @@ looked for from the working folder.
 
 import dataclasses
 import functools
-import os
-import re
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from absl import app, flags
@@ -21,7 +19,8 @@ from absl import app, flags
 from mnistpipe import recipes
 from mnistpipe.errors import UsageError, UserError
 from mnistpipe.evaluation.options import EvaluationOptions, PredictionOptions
-from mnistpipe.recipes import Recipe, RunOptions, Spec
+from mnistpipe.recipes import Recipe, RunOptions, Spec, flagfiles
+from mnistpipe.recipes.fields import text_of
 from mnistpipe.sweep.options import SweepOptions
 
 GROUPS = (
@@ -44,7 +43,6 @@ _DEFAULTS = {
     for field in dataclasses.fields(cls)
 }
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "-?", "--?"}
-_ASSIGNMENT = re.compile(r"--?(\w+)(=.*)?")
 
 # The flags of a run that a sweep has too.
 SWEEP_SHARES = (
@@ -68,13 +66,8 @@ class _Parser(flags.ArgumentParser):
 
     def parse(self, argument: Any) -> Any:
         """Returns the value; a ValueError says what was expected."""
-        if not isinstance(argument, str):
-            return self.spec.check(argument)
-        try:
-            value = self.spec.kind(argument)
-        except ValueError:
-            value = argument
-        return self.spec.check(value)
+        read = self.spec.parse if isinstance(argument, str) else self.spec.check
+        return read(argument)
 
     def flag_type(self) -> str:
         """The name that absl's own --helpfull prints."""
@@ -90,7 +83,7 @@ class _SwitchParser(flags.BooleanParser):
             return super().parse(argument)
         except (TypeError, ValueError):
             raise ValueError(
-                f"expected true or false, came {argument!r}"
+                f"expected true or false, got {argument!r}"
             ) from None
 
 
@@ -132,10 +125,10 @@ def _default(name: str) -> str:
     if name == "arch":
         return ""
     if name in _DEFAULTS:
-        value = _text(_DEFAULTS[name])
+        value = text_of(_DEFAULTS[name])
         return f" Default: {value}." if value else ""
     values = {
-        arch: _text(getattr(recipe, name))
+        arch: text_of(getattr(recipe, name))
         for arch, recipe in recipes.RECIPES.items()
         if name not in recipe.unused_fields()
     }
@@ -155,20 +148,7 @@ def recipe_from_flags(flag_values: flags.FlagValues = flags.FLAGS) -> Recipe:
         for name in recipes.specs(Recipe)
         if name in flag_values and flag_values[name].value is not None
     }
-    documented = recipes.recipe_for(given.get("arch"))
-    recipe = documented.replace(**given)
-    for name in recipe.unused_fields():
-        if getattr(recipe, name) != getattr(documented, name):
-            raise recipes.RecipeError(
-                f"{name}: expected a flag that has an effect, came"
-                f" {_text(given[name])}, which is not used with"
-                f" schedule={recipe.schedule},"
-                f" early_stopping_patience={recipe.early_stopping_patience},"
-                f" checkpoint={recipe.checkpoint},"
-                f" elastic_alpha={recipe.elastic_alpha},"
-                f" erasing={recipe.erasing}"
-            )
-    return recipe
+    return recipes.recipe_with(given)
 
 
 def options_from_flags(
@@ -186,19 +166,6 @@ def given(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:
         for name in _SPECS
         if name in flag_values and flag_values[name].present
     }
-
-
-def from_flagfile(path: str) -> tuple[Recipe, RunOptions]:
-    """The recipe and the options that a flagfile gives.
-
-    Raises:
-      UsageError: it cannot be read.
-      RecipeError: a value is wrong.
-    """
-    values = flags.FlagValues()
-    define(values)
-    parse(["", f"--flagfile={path}"], values)
-    return recipe_from_flags(values), options_from_flags(values)
 
 
 def define_sweep(flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -235,34 +202,6 @@ def scoring_from_flags(
 ) -> PredictionOptions:
     """The options of `evaluate` or of `predict` as the flags have them."""
     return cls(**{name: flag_values[name].value for name in recipes.specs(cls)})
-
-
-def flagfile_text(recipe: Recipe, options: RunOptions | None = None) -> str:
-    """A flagfile that gives this recipe, and with it these options.
-
-    ``run_dir`` and ``resume`` are left out, since they name one folder, and
-    ``data`` is absolute, since the next run may start in another folder.
-    """
-    values = dataclasses.asdict(recipe)
-    if options is not None:
-        values |= dataclasses.asdict(options)
-        del values["run_dir"], values["resume"]
-        if options.data:
-            values["data"] = os.path.abspath(options.data)
-    groups = []
-    for group in GROUPS:
-        lines = [
-            f"--{name}={_text(value)}"
-            for name, value in values.items()
-            if _SPECS[name].group == group
-        ]
-        if lines:
-            groups.append("\n".join([f"# {group}", *lines]) + "\n")
-    return "\n".join(groups)
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def help_text(flag_values: flags.FlagValues = flags.FLAGS) -> str:
@@ -312,61 +251,16 @@ def parse(
       UsageError: one line for an unknown flag, a value out of range, an
         argument that is no flag, or a flagfile that cannot be read.
     """
-    for path in _flagfiles(argv[1:]):
-        _check_flagfile(path, ())
+    arguments = flagfiles.expand(argv[1:], _SPECS)
     try:
-        rest = flag_values(list(argv))
+        rest = flag_values([*argv[:1], *arguments])
     except flags.Error as error:
         raise UsageError(_one_line(error)) from None
     if len(rest) > 1 and not files:
         raise UsageError(
-            f"expected only flags, --name=value, came the argument {rest[1]!r}"
+            f"expected only flags, --name=value, got the argument {rest[1]!r}"
         )
     return rest
-
-
-def _flagfiles(arguments: Sequence[str]) -> Iterator[str]:
-    """The paths of --flagfile=PATH and --flagfile PATH."""
-    following = [*arguments[1:], ""]
-    for argument, after in zip(arguments, following, strict=False):
-        name, equals, path = argument.partition("=")
-        if argument == "--":
-            return
-        if name in ("--flagfile", "-flagfile"):
-            yield path if equals else after
-
-
-def _check_flagfile(path: str, above: tuple[str, ...]) -> None:
-    """Refuses the lines that absl would take for something else in silence."""
-    if path in above:
-        raise UsageError(
-            f"{path}: expected a flagfile that ends, came a circle"
-        )
-    try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            lines = file.readlines()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a text file"
-        raise UsageError(
-            f"expected a flagfile that can be read, came {path!r}: {reason}"
-        ) from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith(("#", "//")):
-            continue
-        flag = _ASSIGNMENT.fullmatch(line.strip())
-        if not flag or re.search(r"\s#", line) or _lacks_value(*flag.groups()):
-            raise UsageError(
-                f"{path}:{number}: expected --name=value, or a comment that"
-                f" starts the line with #, came {line.rstrip()!r}"
-            )
-        if flag[1] == "flagfile":
-            _check_flagfile((flag[2] or "=")[1:], (*above, path))
-
-
-def _lacks_value(name: str, assignment: str | None) -> bool:
-    """Whether absl would take the next line for this flag's value."""
-    known = name in _SPECS and _SPECS[name].kind is not bool
-    return known and assignment is None
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from mnistpipe.recipes.catalog import (
     RECIPES,
     recipe_for,
+    recipe_with,
 )
 from mnistpipe.recipes.fields import (
     Interval,
@@ -22,6 +23,7 @@ from mnistpipe.recipes.recipe import (
     FILL_MODES,
     MONITORS,
     OPTIMIZERS,
+    PRECISIONS,
     SCHEDULES,
     SCHEDULES_BY_STEP,
     STEMS,
@@ -36,6 +38,7 @@ __all__ = [
     "FILL_MODES",
     "MONITORS",
     "OPTIMIZERS",
+    "PRECISIONS",
     "RECIPES",
     "SCHEDULES",
     "SCHEDULES_BY_STEP",
@@ -46,6 +49,7 @@ __all__ = [
     "RunOptions",
     "Spec",
     "recipe_for",
+    "recipe_with",
     "specs",
     "validate",
 ]

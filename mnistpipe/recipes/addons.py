@@ -25,11 +25,11 @@ def lack(recipe: Recipe) -> str:
     reason = _missing(name)
     if reason:
         good = ", ".join(one for one in OPTIMIZERS if not _missing(one))
-        return f"optimizer: expected one of {good}, came {name!r}, {reason}"
+        return f"optimizer: expected one of {good}, got {name!r}, {reason}"
     if recipe.ema_momentum and _is_theirs(name):
         return (
             f"ema_momentum: expected 0 with optimizer={name}, since"
-            f" {_PACKAGE}' optimizers keep no averages, came"
+            f" {_PACKAGE}' optimizers keep no averages, got"
             f" {recipe.ema_momentum}"
         )
     return ""
@@ -59,7 +59,7 @@ def load() -> ModuleType:
             return importlib.import_module("tensorflow_addons")
     except Exception as error:  # of any kind, beside other packages' versions
         raise RecipeError(
-            f"optimizer: expected {_PACKAGE} to import, came"
+            f"optimizer: expected {_PACKAGE} to import, got"
             f" {type(error).__name__}: {error}"
         ) from error
 

@@ -4,8 +4,10 @@ Decisions where the document is silent or damaged are marked † with the reason
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-from mnistpipe.recipes.fields import RecipeError, specs
+from mnistpipe.recipes.fields import RecipeError, specs, text_of
 from mnistpipe.recipes.recipe import Recipe
 
 _RECIPES: tuple[Recipe, ...] = (
@@ -113,13 +115,35 @@ _RECIPES: tuple[Recipe, ...] = (
 RECIPES: dict[str, Recipe] = {recipe.arch: recipe for recipe in _RECIPES}
 
 
-def recipe_for(arch: str) -> Recipe:
-    """The recipe of ``arch``: as documented, or this project's own.
+def recipe_for(arch: Any) -> Recipe:
+    """Returns the recipe of ``arch``: documented, or this project's own.
 
     Raises:
-      RecipeError: there is no such architecture; names those there are.
+      RecipeError: ``arch`` does not exist; the error names those that do.
     """
     try:
         return RECIPES[specs(Recipe)["arch"].check(arch)]
     except ValueError as error:
         raise RecipeError(f"arch: {error}") from None
+
+
+def recipe_with(values: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe of ``values["arch"]`` with the other values changed.
+
+    Raises:
+      RecipeError: a value is wrong, or would have no effect in this recipe.
+    """
+    documented = recipe_for(values.get("arch"))
+    recipe = documented.replace(**values)
+    for name in recipe.unused_fields():
+        if getattr(recipe, name) != getattr(documented, name):
+            raise RecipeError(
+                f"{name}: expected a flag that has an effect, got"
+                f" {text_of(values[name])}, which is not used with"
+                f" schedule={recipe.schedule},"
+                f" early_stopping_patience={recipe.early_stopping_patience},"
+                f" checkpoint={recipe.checkpoint},"
+                f" elastic_alpha={recipe.elastic_alpha},"
+                f" erasing={recipe.erasing}"
+            )
+    return recipe

@@ -14,9 +14,15 @@ from typing import Any
 
 from mnistpipe.errors import UserError
 
+# The texts that absl takes for true and false.
+_SWITCHES = {
+    **dict.fromkeys(("true", "t", "1"), True),
+    **dict.fromkeys(("false", "f", "0"), False),
+}
+
 
 class RecipeError(UserError):
-    """A recipe or an option that cannot be: expected, came, what exists."""
+    """A recipe or an option that cannot be: expected, got, what exists."""
 
     status = 2
 
@@ -79,9 +85,25 @@ class Spec:
         """
         if not self._allows(value):
             raise ValueError(
-                f"expected {self.expected}, came {value!r}{self._hint(value)}"
+                f"expected {self.expected}, got {value!r}"
+                f"{suggestion(value, self.choices)}"
             )
         return self.kind(value)
+
+    def parse(self, text: str) -> Any:
+        """Returns the value that a flag's text gives.
+
+        Raises:
+          ValueError: the text is of another type, or out of range.
+        """
+        if self.kind is bool:
+            value = _SWITCHES.get(text.lower(), text)
+        else:
+            try:
+                value = self.kind(text)
+            except ValueError:
+                value = text
+        return self.check(value)
 
     def _allows(self, value: Any) -> bool:
         if self.kind is bool:
@@ -101,9 +123,16 @@ class Spec:
             and value in self.interval
         )
 
-    def _hint(self, value: Any) -> str:
-        close = difflib.get_close_matches(str(value), self.choices, n=1)
-        return f"; did you mean {close[0]!r}?" if close else ""
+
+def suggestion(value: Any, names: Iterable[str]) -> str:
+    """Returns a question that names the closest name; empty if none is."""
+    close = difflib.get_close_matches(str(value), list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def text_of(value: Any) -> str:
+    """Returns a field's value as flagfiles and `--help` write the value."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 SHARE = Interval(0, 1, open_high=True)
@@ -164,7 +193,7 @@ def replace_fields(instance: Any, changes: dict[str, Any]) -> Any:
     for name in changes:
         if name not in known:
             raise RecipeError(
-                f"expected one of the fields {', '.join(known)}, came {name!r}"
+                f"expected one of the fields {', '.join(known)}, got {name!r}"
             )
     return dataclasses.replace(instance, **changes)
 

@@ -35,6 +35,7 @@ FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 ADDONS = ("lookahead", "rectified_adam", "yogi", "lamb")
 # All of them take learning_rate, beta_1 and beta_2.
 OPTIMIZERS = ("adam", "adamax", "nadam", *ADDONS)
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MONITORS = ("val_accuracy", "val_loss", "accuracy", "loss")
 
 # Each schedule, with the fields that only it reads.
@@ -146,6 +147,10 @@ class Recipe:
         "Training", OPTIMIZERS, "optimizer; lookahead (around adam),"
         " rectified_adam and yogi are tensorflow-addons', which imports only"
         " beside Keras 2, lamb is Keras' own from 3.5 on", default="adam")
+    precision: str = name(
+        "Training", PRECISIONS, "type of the layers' arithmetic, as Keras'"
+        " dtype policies name it; with the mixed policies the weights stay"
+        " float32", default="float32")
     learning_rate: float = number(
         "Training", Interval(0, 10, open_low=True), "learning rate at the"
         " start, and with 'one_cycle' at its highest, per step", default=1e-3)
@@ -215,7 +220,7 @@ class Recipe:
         if self.arch != "strided400k" and self.stem != "printed":
             raise RecipeError(
                 f"stem: expected 'printed' with {self.arch}, since only"
-                f" strided400k has a choice of stems, came {self.stem!r}"
+                f" strided400k has a choice of stems, got {self.stem!r}"
             )
 
     def replace(self, **changes: Any) -> "Recipe":

@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnistpipe import recipes
-from mnistpipe.cli import flagdefs
-from mnistpipe.recipes import RunOptions
+from mnistpipe.recipes import RunOptions, flagfiles
 from mnistpipe.runs import runfolder
 from mnistpipe.sweep import results
 from mnistpipe.sweep.results import Row
@@ -123,7 +122,7 @@ def write_best(
         *_full_budget(settings),
     ]
     text = "".join(f"# {line}\n" for line in head)
-    text += f"\n{flagdefs.flagfile_text(recipe, RunOptions(**kept))}"
+    text += f"\n{flagfiles.text(recipe, RunOptions(**kept))}"
     with runfolder.replacing(folder / BEST) as beside:
         beside.write_text(text, encoding="utf-8")
 

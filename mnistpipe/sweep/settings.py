@@ -143,7 +143,7 @@ def _read(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _compare(folder: pathlib.Path, came: Mapping[str, Any]) -> None:
-    old, new = _flat(_read(folder)), _flat(came)
+    old, new = _flat(load(folder).to_json()), _flat(came)
     changes = [
         f"{name} was {json.dumps(old.get(name))}, came"
         f" {json.dumps(new.get(name))}"

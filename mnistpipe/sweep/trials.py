@@ -28,8 +28,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mnistpipe.cli import flagdefs
-from mnistpipe.recipes import Recipe, RunOptions
+from mnistpipe.recipes import Recipe, RunOptions, flagfiles
 from mnistpipe.runs import runfolder
 
 FLAGS = "flags.cfg"
@@ -94,7 +93,7 @@ def run_trial(
     with _claimed(folder) as lock:
         path = folder / FLAGS
         with runfolder.replacing(path) as beside:
-            text = flagdefs.flagfile_text(recipe, options)
+            text = flagfiles.text(recipe, options)
             beside.write_text(text, encoding="utf-8")
         try:
             for seed in seeds:

@@ -15,13 +15,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mnistpipe import data
-from mnistpipe.cli import flagdefs
-from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe, RunOptions
+from mnistpipe.errors import UserError
+from mnistpipe.recipes import (
+    SCHEDULES_BY_STEP,
+    Recipe,
+    RunOptions,
+    flagfiles,
+)
 from mnistpipe.runs import runfolder
 from mnistpipe.runs.runfolder import RunFolder, RunFolderError
 from mnistpipe.training import checkpoint
 
 _FREE = {"save_every", "verbose", "data", "run_dir", "resume"}
+# A state that was saved before a field existed was trained with its default.
+_DEFAULTS = {
+    field.name: field.default
+    for cls in (Recipe, RunOptions)
+    for field in dataclasses.fields(cls)
+}
 _DECIDING = ("mnistpipe", "tensorflow", "keras", *("backend", "jax", "torch"))
 
 
@@ -41,7 +52,13 @@ def settings(path: str, given: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
             f"resume: expected the folder of a run, came {path}, which has no "
             f"{runfolder.FLAGS}"
         )
-    recipe, options = flagdefs.from_flagfile(str(flagfile))
+    try:
+        recipe, options = flagfiles.read(str(flagfile), whole=True)
+    except UserError as error:
+        raise RunFolderError(
+            f"resume: expected the {runfolder.FLAGS} that the run wrote, got a"
+            f" damaged {flagfile}: {error}"
+        ) from None
     given = {**given, "resume": path}
     if pathlib.Path(given.pop("run_dir", path)) != pathlib.Path(path):
         raise RunFolderError(
@@ -90,7 +107,9 @@ def load(
         return None, [f"{folder.path}: killed before it began; starts anew"]
     facts = state.facts
     now = {**dataclasses.asdict(recipe), **dataclasses.asdict(options)}
-    differences = _differences({**facts["recipe"], **facts["options"]}, now)
+    differences = _differences(
+        {**_DEFAULTS, **facts["recipe"], **facts["options"]}, now
+    )
     if digits.fingerprint != facts["data"]["fingerprint"]:
         differences.append(
             f"data {digits.name} of fingerprint {digits.fingerprint[:12]} (the "
