@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from mnistpipe import data
 from mnistpipe.cli import flagdefs
+from mnistpipe.data import folders
 from mnistpipe.errors import UserError
 from mnistpipe.evaluation.options import EvaluationOptions
 from mnistpipe.runs import backends, finished, runfolder
@@ -50,8 +51,10 @@ def _test_set(
     test = data.load_test(
         options.data or _own_data(runs),
         shape=sizes.shape,
-        classes=sizes.classes,
-        normalize=options.normalize_pictures,
+        class_names=tuple(map(str, range(sizes.classes))),
+        preparation=folders.preparation_for(
+            sizes.shape, "as stored", options.normalize_pictures
+        ),
     )
     changed = [run for run in runs if run.own_test(test.fingerprint) is False]
     if changed and not options.data:

@@ -32,14 +32,17 @@ def main(argv: list[str]) -> None:
     # What can be wrong is found before TensorFlow takes its seconds.
     runs = [finished.read(path) for path in options.runs]
     sizes = finished.sizes(runs)
-    read = folders.reader(options.run, sizes.shape, options.normalize_pictures)
+    preparation = folders.preparation_for(
+        sizes.shape, "as stored", options.normalize_pictures
+    )
+    read = folders.reader(options.run, sizes.shape, preparation)
     images = np.stack([read(Path(path)) for path in paths])
     # As in main.py: errors of CUDA where there is no GPU are nobody's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
     from mnistpipe.evaluation import answers
 
-    found = answers.answer(runs, images, paths, options)
+    found = answers.answer(runs, images, paths, options, preparation)
     print(answers.to_json(found) if options.json else answers.text(found))
 
 

@@ -314,8 +314,8 @@ BAD_ARRAYS = {
     ),
     "no channels": ("x_train", X[..., None][..., :0], "(12, 4, 5, 0)"),
     "empty": ("x_test", X[:0], "non-empty", "(0, 4, 5)"),
-    "one-hot": ("y_train", np.eye(3, dtype=int)[Y], "[N]", "(12, 3)"),
-    "column": ("y_train", Y[:, None], "[N]", "(12, 1)"),
+    "cube": ("y_train", Y[:, None, None], "[N]", "(12, 1, 1)"),
+    "1001 columns": ("y_train", np.eye(1001)[Y], "one-hot", "(12, 1001)"),
     "negative label": ("y_train", with_values(Y, -1, dtype=int), "from -1"),
     "label 1000": ("y_train", with_values(Y, 1000, dtype=int), "to 1000"),
     "label 2**64-1": (

@@ -94,7 +94,7 @@ def test_subset():
 @pytest.mark.parametrize(
     ("labels", "size", "words"),
     [
-        (LABELS, 0, "from 5 to 695"),
+        (LABELS, 0, "expected 5 to 695"),
         (LABELS, -1, "got -1"),
         (LABELS, 4, "got 4"),
         (LABELS, 696, "got 696"),
@@ -102,7 +102,7 @@ def test_subset():
         (LABELS, 10**9, "got 1000000000"),
         ([0] * 9 + [1], 3, "1 of class 1"),
         ([0, 1], 1, "got 1"),
-        ([], 1, "of 0 examples"),
+        ([], 1, "of the 0 examples"),
     ],
 )
 def test_impossible_sizes(labels, size, words):

@@ -256,7 +256,7 @@ def test_a_folder_of_pictures(tmp_path):
     assert test.files == tuple(f"{labels[i]}/{i:03}.png" for i in order)
     assert test.name == "mine"
     assert "MNIST's convention" in test.preparation
-    as_is = data.load_test(folder, normalize=False)
+    as_is = data.load_test(folder, preparation=folders.AS_IT_IS)
     assert as_is.fingerprint == test.fingerprint
     assert as_is.preparation == folders.AS_IT_IS
 

@@ -18,7 +18,7 @@ seen from them, and a silent guess would train on the wrong pictures.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,8 +70,15 @@ class Examples:
 class Digits:
     """A training set and a test set of the same image shape and classes.
 
-    `fingerprint` is a SHA-256 in hex over shapes, pixels and labels. It does
-    not depend on the file format that they came from.
+    Attributes:
+        name: of the set.
+        train: the training examples.
+        test: the test examples.
+        classes: how many there are.
+        fingerprint: SHA-256 in hex over shapes, pixels and labels. The file
+            format of the data does not change it.
+        class_names: in label order; empty where classes are only numbered.
+        preparation: what was done to the pictures, in words.
     """
 
     name: str
@@ -79,10 +86,12 @@ class Digits:
     test: Examples
     classes: int
     fingerprint: str
+    class_names: tuple[str, ...] = ()
+    preparation: str = "as stored"
 
     @property
     def test_fingerprint(self) -> str:
-        """Of the test set alone: tells whether a set is that of a run."""
+        """The fingerprint of the test set alone."""
         return fingerprint_of(self.test)
 
 
@@ -94,8 +103,9 @@ class TestSet:
         name: of the set.
         examples: the images and their labels.
         fingerprint: SHA-256 in hex over the examples, as `Digits` has it.
-        files: where each image came from, if each has a file of its own.
+        files: the path of each image's file, if each has one.
         preparation: what was done to the images, in words.
+        class_names: in label order; empty where classes are only numbered.
     """
 
     name: str
@@ -103,6 +113,7 @@ class TestSet:
     fingerprint: str
     files: tuple[str, ...] = ()
     preparation: str = "as stored"
+    class_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +137,20 @@ def check_layout(
         room: bytes that are left of `MAX_BYTES`.
     """
     images = name.startswith("x_")
-    ranks, kinds = ((3, 4), "uif") if images else ((1,), "ui")
+    # Labels are numbers [N] or [N, 1], as Keras' CIFAR-10 has them, or one-hot
+    # rows [N, K].
+    ranks, kinds = ((3, 4), "uif") if images else ((1, 2), "uifb")
     if dtype.kind not in kinds:
         wanted = "uint8 pixels" if images else "integer labels"
         raise data_error(where, wanted, f"dtype {str(dtype)[:80]}")
     if len(shape) not in ranks or min(shape) < 1:
-        wanted = "[N, H, W] or [N, H, W, C]" if images else "[N]"
+        wanted = (
+            "[N, H, W] or [N, H, W, C]" if images else "[N], [N, 1] or [N, K]"
+        )
         wanted = f"a non-empty array of shape {wanted}"
+        raise data_error(where, wanted, f"shape {_shape_text(shape)}")
+    if not images and len(shape) == 2 and shape[1] > MAX_CLASSES:
+        wanted = f"one-hot labels of at most {MAX_CLASSES} classes"
         raise data_error(where, wanted, f"shape {_shape_text(shape)}")
     if images and max(shape[1:3]) > MAX_SIDE:
         wanted = f"at most {MAX_SIDE} pixels of height and width"
@@ -167,10 +185,14 @@ def digits_from(name: str, stored: Mapping[str, Stored]) -> Digits:
 
 
 def test_set_from(
-    name: str, stored: Mapping[str, Stored], shape: Shape, classes: int
+    name: str,
+    stored: Mapping[str, Stored],
+    shape: Shape,
+    class_names: Sequence[str],
 ) -> TestSet:
     """Checks the test arrays of a set against what a network takes."""
     test = _examples(stored["x_test"], stored["y_test"])
+    classes = len(class_names)
     if test.images.shape[1:] != shape:
         wanted = f"images like those that the network takes, {shape}"
         came = f"{test.images.shape[1:]}"
@@ -179,7 +201,9 @@ def test_set_from(
         wanted = f"the network's labels, 0 to {classes - 1}"
         came = f"label {int(test.labels.max())}"
         raise data_error(stored["y_test"].where, wanted, came)
-    return TestSet(name, test, fingerprint_of(test))
+    return TestSet(
+        name, test, fingerprint_of(test), class_names=tuple(class_names)
+    )
 
 
 def _examples(images: Stored, labels: Stored) -> Examples:
@@ -226,14 +250,29 @@ def _odd_pixels(array: np.ndarray) -> str:
 
 
 def _as_int64(labels: Stored) -> np.ndarray:
-    low, high = int(labels.array.min()), int(labels.array.max())
+    array = labels.array
+    if array.ndim == 2 and array.shape[1] > 1:
+        array = _from_one_hot(labels)
+    elif array.dtype.kind not in "ui":
+        wanted = "integer labels, or one-hot rows [N, K]"
+        raise data_error(labels.where, wanted, f"dtype {array.dtype}")
+    low, high = int(array.min()), int(array.max())
     if low < 0 or high >= MAX_CLASSES:
         raise data_error(
             labels.where,
             f"labels from 0 to at most {MAX_CLASSES - 1}",
             f"labels from {low} to {high}",
         )
-    return np.ascontiguousarray(labels.array, dtype=np.int64)
+    return np.ascontiguousarray(array.ravel(), dtype=np.int64)
+
+
+def _from_one_hot(labels: Stored) -> np.ndarray:
+    """The place of the one in each row of [N, K]."""
+    ones = labels.array == 1
+    if not (ones.sum(axis=1) == 1).all() or (labels.array[~ones] != 0).any():
+        wanted = "one-hot labels: a single 1 in each row, else 0"
+        raise data_error(labels.where, wanted, "other rows")
+    return ones.argmax(axis=1)
 
 
 def _count_classes(where: str, labels: np.ndarray) -> int:
@@ -264,7 +303,7 @@ def fingerprint_of(*parts: Examples) -> str:
             # Little-endian, so that the same data has the same print anywhere.
             array = array.astype(array.dtype.newbyteorder("<"), copy=False)
             digest.update(f"{array.dtype.str} {array.shape}\n".encode())
-            digest.update(array)
+            digest.update(array.data)
     return digest.hexdigest()
 
 

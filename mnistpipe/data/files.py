@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -40,9 +40,10 @@ def damage_as_data_error(
         expected: what it should have been, for the message.
         *more: what the library raises beside the errors of plain reading.
     """
+    damage: tuple[type[Exception], ...] = (*_DAMAGE, *more)
     try:
         yield
-    except (*_DAMAGE, *more) as error:
+    except damage as error:
         if isinstance(error, DataError):
             raise
         said = getattr(error, "strerror", None) or str(error)
@@ -72,13 +73,13 @@ def check_inside(path: Path, folder: Path) -> None:
         raise data_error(path, f"a file inside {folder}", f"a link to {target}")
 
 
-def read_exactly(stream: BinaryIO, count: int, where: str) -> np.ndarray:
+def read_exactly(stream: IO[bytes], count: int, where: str) -> np.ndarray:
     """Reads uint8 [count] to the end of a stream, which must be right there.
 
     Asking for one byte more also makes zipfile and gzip check their CRC.
     """
     buffer = np.empty(count, np.uint8)
-    view = memoryview(buffer)
+    view = buffer.data
     done = 0
     while done < count:
         piece = stream.read(min(_PIECE, count - done))

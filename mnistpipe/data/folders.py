@@ -1,17 +1,25 @@
-"""A folder of pictures: one sub-folder per class, named by its number.
+"""Folders of pictures: one sub-folder per class, which has the class' name.
 
-    handwriting/0/anna-1.png, handwriting/0/ben.jpg, handwriting/7/…
+    handwriting/0/anna-1.png, handwriting/7/ben.jpg      a set to score on
+    pets/train/cat/1.jpg, …, pets/test/dog/7.jpg         data to train on
+    pets/cat/1.jpg, …, pets/dog/7.jpg                    without a test set
 
-Nothing is left out in silence: whatever is neither a picture in a class'
-folder nor hidden (".DS_Store") is an error, and so is a class' folder without
-pictures. A class may be missing altogether. The order is that of the labels,
-then of the names. Links must stay inside the folder.
+Classes are numbered from 0 in the order of their names, or in numeric order if
+all names are whole numbers. Data to train on without a `test` folder hold out
+a stratified tenth as the test set, always the same one.
+
+Nothing is skipped without an error: only pictures, class folders and hidden
+files (".DS_Store") may lie there, and a class folder must hold a picture. In
+a set to score on, a class may be missing altogether. The order of the examples
+is that of the labels, then of the file names. Links must stay inside the
+folder.
 """
 
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +27,8 @@ import numpy as np
 from mnistpipe.data import pictures
 from mnistpipe.data.examples import (
     MAX_BYTES,
+    MAX_CLASSES,
+    Digits,
     Examples,
     Shape,
     TestSet,
@@ -26,79 +36,165 @@ from mnistpipe.data.examples import (
     fingerprint_of,
 )
 from mnistpipe.data.files import check_inside, damage_as_data_error
+from mnistpipe.data.splits import stratified_split
 
-# Sixteen times the private test set that the document tells of.
+# Sixteen times the private test set that the document mentions.
 MAX_FILES = 200_000
 # Windows hides these two by an attribute, not by their names.
 _HIDDEN = {"desktop.ini", "thumbs.db"}
 _CONVENTION = (pictures.SIDE, pictures.SIDE, 1)
+
+# What was done to pictures in files, for people and for metrics.json.
 NORMALIZED = "each brought to MNIST's convention (28x28, 20x20 box, centred)"
 AS_IT_IS = "each taken as it is"
+FITTED = "each scaled to fit, its aspect kept, on its own background"
 
 
-def read_picture_folder(
-    name: str, folder: Path, shape: Shape, classes: int, normalize: bool
-) -> TestSet:
-    """Reads all pictures, into uint8 [N, H, W, C] and int64 [N].
+def is_picture_folder(folder: Path) -> bool:
+    """Whether a folder has sub-folders, which are its classes or sets."""
+    return any(path.is_dir() for path in _visible(folder))
+
+
+def read_training_folder(name: str, folder: Path) -> Digits:
+    """Reads pictures to train on, brought to one shape.
+
+    Pictures are uint8 [N, H, W, C]. H × W is the most frequent size among the
+    training pictures, the smaller one of two as frequent. C is 1 if all
+    training pictures are grey, else 3. A picture of another size is scaled
+    until it just fits, with its aspect kept, and laid in the middle of a
+    background of the median colour of its border.
 
     Raises:
         DataError: one line that names the file or the folder.
     """
-    read = reader(str(folder), shape, normalize)
-    files = [
-        (label, path)
-        for label, place in _class_folders(folder, classes)
-        for path in _pictures(place, folder)
-    ]
-    too_large = len(files) * math.prod(shape) > MAX_BYTES
-    if len(files) > MAX_FILES or too_large:
-        wanted = f"at most {MAX_FILES} pictures and {MAX_BYTES} bytes of them"
-        raise data_error(folder, wanted, f"{len(files)} of {shape}")
-    images = np.empty((len(files), *shape), np.uint8)
-    for place, (_, path) in enumerate(files):
-        images[place] = read(path)
-    labels = np.array([label for label, _ in files], np.int64)
-    images.flags.writeable = False
-    labels.flags.writeable = False
-    examples = Examples(images, labels)
+    parts = {part: folder / part for part in ("train", "test")}
+    divided = all(path.is_dir() for path in parts.values())
+    if divided:
+        for path in parts.values():
+            check_inside(path, folder)
+    home = parts["train"] if divided else folder
+    names = _class_names(home)
+    labelled = _labelled(home, names)
+    shape = _common_shape([path for _, path in labelled])
+    if divided:
+        tested = _labelled(parts["test"], names)
+    else:
+        labels = np.array([label for label, _ in labelled])
+        size = max(len(names), len(labels) // 10)
+        rest, chosen = stratified_split(
+            labels, size, 0, name=f"{folder}: test set"
+        )
+        tested = [labelled[place] for place in chosen]
+        labelled = [labelled[place] for place in rest]
+    read = functools.partial(pictures.read_fitted, shape=shape)
+    _check_room(folder, len(labelled) + len(tested), shape)
+    train, test = _read(labelled, shape, read), _read(tested, shape, read)
+    return Digits(
+        name,
+        train,
+        test,
+        len(names),
+        fingerprint_of(train, test),
+        class_names=tuple(names),
+        preparation=FITTED,
+    )
+
+
+def read_picture_folder(
+    name: str,
+    folder: Path,
+    shape: Shape,
+    class_names: Sequence[str],
+    preparation: str,
+) -> TestSet:
+    """Reads labelled pictures to score networks on.
+
+    Args:
+        name: of the set.
+        folder: has a sub-folder for each class that occurs.
+        shape: (H, W, C) that the networks take.
+        class_names: the names that sub-folders may have, in label order.
+        preparation: NORMALIZED, FITTED or AS_IT_IS.
+
+    Raises:
+        DataError: one line that names the file or the folder.
+    """
+    read = reader(str(folder), shape, preparation)
+    labelled = _labelled(folder, class_names)
+    _check_room(folder, len(labelled), shape)
+    examples = _read(labelled, shape, read)
     return TestSet(
         name,
         examples,
         fingerprint_of(examples),
-        tuple(str(path.relative_to(folder)) for _, path in files),
-        NORMALIZED if normalize else AS_IT_IS,
+        tuple(str(path.relative_to(folder)) for _, path in labelled),
+        preparation,
+        tuple(class_names),
     )
 
 
 def reader(
-    where: str, shape: Shape, normalize: bool
+    where: str, shape: Shape, preparation: str
 ) -> Callable[[Path], np.ndarray]:
-    """How a picture's file becomes uint8 [H, W, C] for a network.
+    """Returns the function from a picture's path to uint8 [H, W, C].
 
     Raises:
-        DataError: the convention is not of that shape.
+        DataError: MNIST's convention has another shape.
     """
-    if not normalize:
+    if preparation == AS_IT_IS:
         return functools.partial(pictures.read_as_is, shape=shape)
+    if preparation == FITTED:
+        return functools.partial(pictures.read_fitted, shape=shape)
     if shape != _CONVENTION:
-        wanted = (
-            f"a network that takes {_CONVENTION} for pictures brought to"
-            " MNIST's convention, or --nonormalize_pictures"
-        )
+        wanted = f"a network that takes {_CONVENTION}, MNIST's convention"
         raise data_error(where, wanted, f"one that takes {shape}")
     return pictures.read_picture
 
 
-def _class_folders(folder: Path, classes: int) -> list[tuple[int, Path]]:
-    """(label, sub-folder) in order."""
-    found = []
-    labels = {str(label): label for label in range(classes)}
+def preparation_for(shape: Shape, trained_on: str, normalize: bool) -> str:
+    """How pictures in files become what a network was trained on.
+
+    Args:
+        shape: (H, W, C) that the network takes.
+        trained_on: `Digits.preparation` of the training data.
+        normalize: False takes pictures as they are.
+    """
+    if not normalize:
+        return AS_IT_IS
+    if trained_on == FITTED or shape != _CONVENTION:
+        return FITTED
+    return NORMALIZED
+
+
+def _class_names(folder: Path) -> list[str]:
+    """The names of a folder's sub-folders, in the order of their labels."""
+    names = []
     for path in _visible(folder):
-        # Neither "07" nor "٧": one name for one class.
+        if not path.is_dir():
+            wanted = "only sub-folders, one per class"
+            raise data_error(folder, wanted, f"the file {path.name[:80]!r}")
+        if not path.name.isprintable() or path.name != path.name.strip():
+            wanted = "class names of printable characters"
+            raise data_error(folder, wanted, repr(path.name)[:80])
+        names.append(path.name)
+    if not 2 <= len(names) <= MAX_CLASSES:
+        wanted = f"sub-folders of 2 to {MAX_CLASSES} classes"
+        raise data_error(folder, wanted, f"{len(names)}")
+    if all(name.isdecimal() and name.isascii() for name in names):
+        return sorted(names, key=int)
+    return sorted(names)
+
+
+def _labelled(
+    folder: Path, class_names: Sequence[str]
+) -> list[tuple[int, Path]]:
+    """(label, path) of each picture, in order."""
+    labels = {name: label for label, name in enumerate(class_names)}
+    found = []
+    for path in _visible(folder):
+        # Neither "07" nor "٧" is another name for "7".
         if path.name not in labels or not path.is_dir():
-            wanted = (
-                f"only sub-folders named by their label, 0 to {classes - 1}"
-            )
+            wanted = f"only sub-folders named {_some(class_names)}"
             kind = "the folder" if path.is_dir() else "the file"
             raise data_error(folder, wanted, f"{kind} {path.name[:80]!r}")
         check_inside(path, folder)
@@ -106,10 +202,57 @@ def _class_folders(folder: Path, classes: int) -> list[tuple[int, Path]]:
     if not found:
         wanted = (
             "IDX files (t10k-images-idx3-ubyte, …) or pictures in sub-folders"
-            f" named by their label, 0 to {classes - 1}"
+            f" named {_some(class_names)}"
         )
         raise data_error(folder, wanted, "an empty folder")
-    return sorted(found)
+    return [
+        (label, path)
+        for label, place in sorted(found)
+        for path in _pictures(place, folder)
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The allowed names, in a few words."""
+    if len(names) <= 10:
+        return ", ".join(name[:40] for name in names)
+    return f"{names[0][:40]}, {names[1][:40]}, …, {names[-1][:40]}"
+
+
+def _common_shape(paths: Sequence[Path]) -> Shape:
+    """The shape that all pictures of a training set are brought to."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    channels = 1
+    for path in paths:
+        height, width, depth = pictures.measure(path)
+        sizes[height, width] += 1
+        channels = max(channels, depth)
+    most = max(sizes.values())
+    height, width = min(
+        (size for size, count in sizes.items() if count == most),
+        key=lambda size: (size[0] * size[1], size),
+    )
+    return height, width, channels
+
+
+def _check_room(folder: Path, count: int, shape: Shape) -> None:
+    if count > MAX_FILES or count * math.prod(shape) > MAX_BYTES:
+        wanted = f"at most {MAX_FILES} pictures and {MAX_BYTES} bytes of them"
+        raise data_error(folder, wanted, f"{count} of {shape}")
+
+
+def _read(
+    labelled: Sequence[tuple[int, Path]],
+    shape: Shape,
+    read: Callable[[Path], np.ndarray],
+) -> Examples:
+    images = np.empty((len(labelled), *shape), np.uint8)
+    for place, (_, path) in enumerate(labelled):
+        images[place] = read(path)
+    labels = np.array([label for label, _ in labelled], np.int64)
+    images.flags.writeable = False
+    labels.flags.writeable = False
+    return Examples(images, labels)
 
 
 def _pictures(place: Path, folder: Path) -> list[Path]:
@@ -122,7 +265,7 @@ def _pictures(place: Path, folder: Path) -> list[Path]:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """What a folder holds, but what is hidden; not endlessly much."""
+    """The paths in a folder that are not hidden, up to a bound."""
     with (
         damage_as_data_error(folder, "a readable folder"),
         os.scandir(folder) as entries,

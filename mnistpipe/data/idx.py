@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from gzip import GzipFile
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 import numpy as np
 
@@ -95,8 +95,9 @@ def _read_file(path: Path, name: str, room: int) -> Stored:
         damage_as_data_error(path, "an undamaged IDX file"),
     ):
         file = io.BufferedReader(raw)
+        stream: IO[bytes]
         if file.peek(2)[:2] == _GZIP_MAGIC:
-            stream = GzipFile(fileobj=file)
+            stream = cast(IO[bytes], GzipFile(fileobj=file))
             shape = _read_header(stream, where, name, room)
         else:
             stream = file
@@ -107,7 +108,7 @@ def _read_file(path: Path, name: str, room: int) -> Stored:
 
 
 def _read_header(
-    stream: BinaryIO, where: str, name: str, room: int
+    stream: IO[bytes], where: str, name: str, room: int
 ) -> tuple[int, ...]:
     dimensions = _FILES[name][1]
     magic = 0x0800 + dimensions

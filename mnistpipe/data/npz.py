@@ -69,7 +69,7 @@ class _ShortReads(io.BufferedReader):
         data = super().read(asked)
         if len(data) == most:
             wanted = f"a zip directory of at most {_DIRECTORY_BYTES} bytes"
-            raise data_error(self.raw.name, wanted, "a larger one")
+            raise data_error(self.name, wanted, "a larger one")
         return data
 
 
@@ -139,8 +139,10 @@ def _read_member(
         with archive.open(member) as stream:
             stream.read(start)
             values = read_exactly(stream, count, where)
-    order = "F" if fortran else "C"
-    return Stored(where, values.view(dtype).reshape(shape, order=order))
+    array = values.view(dtype)
+    if fortran:
+        return Stored(where, array.reshape(shape[::-1]).T)
+    return Stored(where, array.reshape(shape))
 
 
 def _read_header(

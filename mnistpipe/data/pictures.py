@@ -81,20 +81,64 @@ def read_as_is(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     Raises:
         DataError: no picture, damaged, or of another size.
     """
-    if shape[2] not in (1, 3):
-        raise data_error(
-            path, f"pixels of {shape[2]} channels", "a picture, with 1 or 3"
-        )
-    if shape[2] == 1:
-        pixels = read_grey(path)[..., np.newaxis]
-    else:
-        with _decoded(path) as image:
-            pixels = np.asarray(_opaque(image).convert("RGB"))
+    pixels = _with_channels(path, shape[2])
     if pixels.shape != shape:
         height, width, _ = pixels.shape
         wanted = f"a picture of {shape[0]}x{shape[1]}, taken as it is"
         raise data_error(path, wanted, f"one of {height}x{width}")
     return pixels
+
+
+def measure(path: Path) -> tuple[int, int, int]:
+    """Height, width, and 1 for a grey or 3 for a colour picture.
+
+    Raises:
+        DataError: no picture, damaged or too large.
+    """
+    with _decoded(path) as image:
+        grey = image.mode in ("1", "L", "LA", "F") or image.mode[0] == "I"
+        return image.height, image.width, 1 if grey else 3
+
+
+def read_fitted(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """Reads a picture and scales the whole of it into H × W, uint8 [H, W, C].
+
+    The aspect ratio is kept, and the picture lies in the middle. The rest has
+    the median colour of the picture's border. A picture of the right size is
+    not resampled.
+
+    Raises:
+        DataError: no picture, damaged or too large.
+    """
+    from PIL import Image, ImageOps
+
+    height, width, channels = shape
+    pixels = _with_channels(path, channels)
+    if pixels.shape == shape:
+        return pixels
+    border = pixels[_border_mask(pixels.shape[:2])]
+    colour = tuple(int(value) for value in np.median(border, axis=0))
+    fitted = ImageOps.pad(
+        Image.fromarray(pixels[..., 0] if channels == 1 else pixels),
+        (width, height),
+        method=Image.Resampling.BICUBIC,
+        color=colour[0] if channels == 1 else colour,
+    )
+    return np.asarray(fitted).reshape(shape)
+
+
+def _with_channels(path: Path, channels: int) -> np.ndarray:
+    """Decodes a picture into uint8 [H, W, C] of 1 (grey) or 3 channels."""
+    if channels not in (1, 3):
+        raise data_error(
+            path, f"pixels of {channels} channels", "a picture, with 1 or 3"
+        )
+    if channels == 1:
+        return read_grey(path)[..., np.newaxis]
+    with _decoded(path) as image:
+        if image.mode[0] in "IF":  # 16 bits, which convert would cut off
+            return np.repeat(_grey(image, path)[..., np.newaxis], 3, axis=2)
+        return np.asarray(_opaque(image).convert("RGB"))
 
 
 def read_grey(path: Path) -> np.ndarray:
@@ -183,8 +227,7 @@ def _opaque(image: Any) -> Any:
     for paper in ("white", "black"):
         ground = Image.new("RGBA", image.size, paper)
         ground.alpha_composite(image)
-        low, high = ground.convert("L").getextrema()
-        if high - low >= _LEAST_CONTRAST:
+        if np.ptp(np.asarray(ground.convert("L"))) >= _LEAST_CONTRAST:
             break
     return ground.convert("RGB")
 
@@ -279,10 +322,15 @@ def ink(grey: np.ndarray) -> np.ndarray:
 
 def _border(grey: np.ndarray) -> np.ndarray:
     """The outermost pixels, 1 in 20 of the shorter side wide."""
-    width = max(1, min(grey.shape) // 20)
-    inner = np.zeros(grey.shape, bool)
-    inner[width:-width, width:-width] = True
-    return grey[~inner]
+    return grey[_border_mask(grey.shape)]
+
+
+def _border_mask(shape: tuple[int, ...]) -> np.ndarray:
+    """True at the outermost pixels of [H, W], 1 in 20 of the side wide."""
+    width = max(1, min(shape) // 20)
+    border = np.ones(shape, bool)
+    border[width:-width, width:-width] = False
+    return border
 
 
 def _extent(mask: np.ndarray) -> tuple[slice, slice]:

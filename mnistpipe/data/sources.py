@@ -1,12 +1,14 @@
-"""Where data comes from: the embedded MNIST, an `.npz`, a folder of IDX files.
+"""Where data comes from: the embedded MNIST, `.npz`, IDX files, pictures.
 
-Each source is a reader that gives the four arrays of Keras' layout as they
-are stored; one function checks them all (`examples.digits_from`). To score
-finished networks, the test arrays alone are read, or a folder of pictures.
+Readers of `.npz` and IDX files return the four arrays of Keras' layout as they
+are stored; one function checks them all (`examples.digits_from`). `folders`
+reads pictures in files. To score finished networks, only test examples are
+read.
 """
 
 import hashlib
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -21,7 +23,12 @@ from mnistpipe.data.examples import (
     test_set_from,
 )
 from mnistpipe.data.files import damage_as_data_error
-from mnistpipe.data.folders import read_picture_folder
+from mnistpipe.data.folders import (
+    NORMALIZED,
+    is_picture_folder,
+    read_picture_folder,
+    read_training_folder,
+)
 from mnistpipe.data.idx import is_idx_folder, read_idx_folder
 from mnistpipe.data.npz import read_npz
 
@@ -48,7 +55,9 @@ def load(path: str | os.PathLike[str] | None = None) -> Digits:
     Args:
         path: None for the embedded MNIST; or an `.npz` in Keras' layout
             (x_train, y_train, x_test, y_test); or a folder with the four IDX
-            files under MNIST's names, gzipped or not.
+            files under MNIST's names, gzipped or not; or a folder of pictures
+            with one sub-folder per class, or with such folders in `train`
+            and `test` (see `folders`).
 
     Returns:
         Images uint8 [N, H, W, C] and labels int64 [N], all of them checked.
@@ -61,6 +70,8 @@ def load(path: str | os.PathLike[str] | None = None) -> Digits:
         return load_embedded()
     place, name = _place(path, "an .npz file or a folder of IDX files")
     if place.is_dir():
+        if is_picture_folder(place) and not is_idx_folder(place):
+            return read_training_folder(name, place)
         return digits_from(name, read_idx_folder(place))
     return digits_from(name, read_npz(place))
 
@@ -69,19 +80,19 @@ def load_test(
     path: str | os.PathLike[str] | None,
     *,
     shape: Shape = (28, 28, 1),
-    classes: int = 10,
-    normalize: bool = True,
+    class_names: Sequence[str] = tuple("0123456789"),
+    preparation: str = NORMALIZED,
 ) -> TestSet:
     """Loads labelled images to score networks on.
 
     Args:
-        path: as `load` has it, but only the test arrays are read and need be
-            there; or a folder of pictures, in one sub-folder per class that
-            has the class' number for its name.
+        path: as for `load`, but of an .npz or IDX files only the test arrays
+            are read. A folder of pictures has one sub-folder per class, named
+            by the class; of one with `train` and `test`, `test` is read.
         shape: (H, W, C) that the networks take.
-        classes: that they know.
-        normalize: whether pictures are brought to MNIST's convention (see
-            `pictures`). Otherwise they must have the shape already.
+        class_names: that the networks know, in label order.
+        preparation: how pictures in files are brought to the shape, one of
+            `folders.NORMALIZED`, `FITTED` and `AS_IT_IS`.
 
     Raises:
         DataError: one line, as with `load`.
@@ -92,7 +103,7 @@ def load_test(
             "x_test": Stored("mnist", digits.test.images),
             "y_test": Stored("mnist", digits.test.labels),
         }
-        return test_set_from("mnist", stored, shape, classes)
+        return test_set_from("mnist", stored, shape, class_names)
     wanted = "an .npz file, a folder of IDX files or a folder of pictures"
     place, name = _place(path, wanted)
     if not place.is_dir():
@@ -100,8 +111,10 @@ def load_test(
     elif is_idx_folder(place):
         stored = read_idx_folder(place, TEST_ARRAYS)
     else:
-        return read_picture_folder(name, place, shape, classes, normalize)
-    return test_set_from(name, stored, shape, classes)
+        if (place / "train").is_dir() and (place / "test").is_dir():
+            place = place / "test"
+        return read_picture_folder(name, place, shape, class_names, preparation)
+    return test_set_from(name, stored, shape, class_names)
 
 
 def _place(path: str | os.PathLike[str], wanted: str) -> tuple[Path, str]:
@@ -126,7 +139,7 @@ def load_embedded() -> Digits:
     with resources.as_file(packaged) as path:
         stored = read_npz(path)
     for name, expected in MNIST_SHA256.items():
-        came = hashlib.sha256(stored[name].array).hexdigest()
+        came = hashlib.sha256(stored[name].array.data).hexdigest()
         if came != expected:
             raise data_error(
                 stored[name].where,

@@ -12,7 +12,7 @@ from mnistpipe.data.examples import DataError, Examples
 
 
 def stratified_split(
-    labels: np.ndarray, size: int, seed: int
+    labels: np.ndarray, size: int, seed: int, *, name: str = "size"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Chooses `size` examples so that each class keeps its share.
 
@@ -24,19 +24,21 @@ def stratified_split(
         labels: integers [N].
         size: examples to choose; at least one per class, and as many left.
         seed: any integer; taken modulo 2^64.
+        name: of the size in error messages: the flag that sets it.
 
     Returns:
         (rest, chosen): positions, int64, each in ascending order; together
         each of 0 to N-1 once.
 
     Raises:
-        DataError: a size, or a class of one example, with which it cannot be.
+        DataError: the size is too small or too large, or a class has only
+            one example.
     """
     from sklearn.model_selection import train_test_split
 
     size = operator.index(size)
     labels = np.asarray(labels)
-    _check(labels, size)
+    _check(labels, size, name)
     # Not the integer itself: scikit-learn takes only 32 bits of it.
     sequence = np.random.SeedSequence(operator.index(seed) % 2**64)
     generator = np.random.RandomState(np.random.MT19937(sequence))
@@ -49,31 +51,33 @@ def stratified_split(
     return np.sort(rest), np.sort(chosen)
 
 
-def stratified_subset(examples: Examples, size: int, seed: int) -> Examples:
+def stratified_subset(
+    examples: Examples, size: int, seed: int, *, name: str = "size"
+) -> Examples:
     """Keeps `size` examples, each class with its share, in their old order.
 
-    All of them (size N) is the examples themselves.
+    A size of N returns the examples themselves.
     """
     if size == len(examples):
         return examples
-    _, chosen = stratified_split(examples.labels, size, seed)
+    _, chosen = stratified_split(examples.labels, size, seed, name=name)
     images, labels = examples.images[chosen], examples.labels[chosen]
     images.flags.writeable = False
     labels.flags.writeable = False
     return Examples(images, labels)
 
 
-def _check(labels: np.ndarray, size: int) -> None:
+def _check(labels: np.ndarray, size: int, name: str) -> None:
     names, counts = np.unique(labels, return_counts=True)
     least = max(1, len(names))
     if not least <= size <= len(labels) - least:
         raise DataError(
-            f"stratified split of {len(labels)} examples: expected a size"
-            f" from {least} to {len(labels) - least}, one example per class"
-            f" on either side; got {size}"
+            f"{name}: expected {least} to {len(labels) - least} of the"
+            f" {len(labels)} examples, so that both parts have an example of"
+            f" each class; got {size}"
         )
     if counts.min() < 2:
         raise DataError(
-            "stratified split: expected at least 2 examples of each class;"
-            f" got 1 of class {names[counts.argmin()]}"
+            f"{name}: expected at least 2 examples of each class; got 1 of"
+            f" class {names[counts.argmin()]}"
         )

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from mnistpipe.data import folders
 from mnistpipe.evaluation import prediction, scorecard
 from mnistpipe.evaluation.options import PredictionOptions
 from mnistpipe.runs import provenance, summary
@@ -18,6 +17,7 @@ def answer(
     images: np.ndarray,
     files: Sequence[str],
     options: PredictionOptions,
+    preparation: str,
 ) -> dict[str, Any]:
     """The mean of the runs' probabilities for uint8 [N, H, W, C]."""
     mean = 0
@@ -25,7 +25,6 @@ def answer(
         runs, images, options.tta, options.tta_seed
     ):
         mean = mean + probabilities / len(runs)
-    normalized = options.normalize_pictures
     return {
         "answers": [
             {
@@ -36,7 +35,7 @@ def answer(
             }
             for file, row in zip(files, mean, strict=True)
         ],
-        "preparation": folders.NORMALIZED if normalized else folders.AS_IT_IS,
+        "preparation": preparation,
         "tta": {"versions": options.tta, "seed": options.tta_seed},
         "members": [{**run.origin(), "words": run.words()} for run in runs],
         "versions": provenance.versions(),

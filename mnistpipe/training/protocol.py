@@ -21,14 +21,17 @@ def split_rows(options: RunOptions, digits: data.Digits) -> Split:
     train, validation = digits.train, None
     if options.validation == "split":
         rest, chosen = data.stratified_split(
-            train.labels, options.validation_size, options.seed
+            train.labels,
+            options.validation_size,
+            options.seed,
+            name="validation_size",
         )
         train, validation = _take(train, rest), _take(train, chosen)
     elif options.validation == "test":
         validation = digits.test
     if options.train_examples:
         train = data.stratified_subset(
-            train, options.train_examples, options.seed
+            train, options.train_examples, options.seed, name="train_examples"
         )
     return Split(train, validation)
 
