@@ -34,10 +34,12 @@ def main(argv: list[str]) -> None:
     # As in main.py: errors of CUDA where there is no GPU are nobody's.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
-    from mnistpipe.evaluation import scorecard
+    from mnistpipe.evaluation import scorecard, scorecard_text
 
     card = scorecard.score(runs, test, options)
-    print(scorecard.to_json(card) if options.json else scorecard.text(card))
+    print(
+        scorecard.to_json(card) if options.json else scorecard_text.text(card)
+    )
     if folder is not None:
         with runfolder.RunFolder(folder).errors():
             folder.mkdir(parents=True, exist_ok=True)

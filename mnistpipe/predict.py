@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
     preparation = folders.preparation_for(
         sizes.shape, "as stored", options.normalize_pictures
     )
+    names = tuple(map(str, range(sizes.classes)))
     read = folders.reader(options.run, sizes.shape, preparation)
     images = np.stack([read(Path(path)) for path in paths])
     # As in main.py: errors of CUDA where there is no GPU are nobody's.
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> None:
     backends.load()
     from mnistpipe.evaluation import answers
 
-    found = answers.answer(runs, images, paths, options, preparation)
+    found = answers.answer(runs, images, paths, options, preparation, names)
     print(answers.to_json(found) if options.json else answers.text(found))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnistpipe.evaluation import scoring
+from mnistpipe.evaluation import answers, scorecard_text, scoring
 
 PROBABILITIES = np.array(
     [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.5, 0.25, 0.25], [0.2, 0.2, 0.6]],
@@ -152,3 +152,73 @@ def test_the_hardest_are_those_of_least_probability(rng):
     own = [probabilities[i, labels[i]] for i in found]
     assert own == sorted(own) and sorted(found) == list(range(50))
     assert len(scoring.hardest(probabilities, labels, 0)) == 0
+
+
+# Text with many classes, or with names
+
+
+def a_card(matrix, names=()):
+    """The parts of a scorecard that the tables read."""
+    matrix = np.asarray(matrix)
+    return {
+        "confusion": matrix.tolist(),
+        "test": {"class_names": list(names)},
+        "per_class": [
+            {
+                "label": label,
+                "examples": int(row.sum()),
+                "answers": int(matrix[:, label].sum()),
+                "recall": row[label] / row.sum(),
+                "precision": 1.0,
+                "f1": 1.0,
+            }
+            for label, row in enumerate(matrix)
+        ],
+        "hardest": [],
+    }
+
+
+def test_a_hundred_classes_stay_readable():
+    matrix = np.diag(np.full(100, 50))
+    matrix[7, 93], matrix[93, 7], matrix[2, 3] = 9, 4, 1
+    card = a_card(matrix, [f"class{n}" for n in range(100)])
+    lines = scorecard_text._confusion(card).splitlines()
+    assert max(map(len, lines)) <= 79
+    assert [line.split(maxsplit=1) for line in lines[1:]] == [
+        ["9", "class7 → class93"],
+        ["4", "class93 → class7"],
+        ["1", "class2 → class3"],
+    ]
+    classes = scorecard_text._per_class(card).splitlines()
+    assert len(classes) == 21 and max(map(len, classes)) <= 100
+    assert classes[1].split()[0] == "class7"  # 50 of 59
+
+
+def test_class_names_head_the_matrix():
+    card = a_card([[5, 1], [0, 4]], ["cat", "dog"])
+    head, cat, dog = scorecard_text._confusion(card).splitlines()
+    assert head.split()[-2:] == ["cat", "dog"]
+    assert cat.split() == ["cat", "5", "1"] and dog.split() == ["dog", "·", "4"]
+    # A card of an older version has no names.
+    del card["test"]["class_names"]
+    assert scorecard_text._confusion(card).splitlines()[1].split()[0] == "0"
+
+
+@pytest.mark.parametrize("count", [3, 100])
+def test_predictions_show_names_and_the_likeliest_of_many(count):
+    shares = np.full(count, 0.1 / (count - 1))
+    shares[2] = 0.9
+    row = {"file": "a.png", "class": 2, "probabilities": shares.tolist()}
+    found = {
+        "answers": [row],
+        "class_names": [f"kind{n}" for n in range(count)],
+    }
+    table = answers._likeliest if count > 12 else answers._table
+    head, line = table(found)
+    if count == 3:
+        words = "picture class p(kind0) p(kind1) p(kind2)"
+        assert head.split() == words.split()
+        assert line.split() == ["a.png", "kind2", "0.0500", "0.0500", "0.9000"]
+    else:
+        assert line.startswith("a.png    kind2 0.9000, kind0 0.0010")
+        assert len(line) < 100

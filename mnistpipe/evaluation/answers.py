@@ -1,4 +1,4 @@
-"""What networks say of pictures without labels, and where it came from."""
+"""Predictions for pictures without labels, and how they were made."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from mnistpipe.evaluation import prediction, scorecard
+from mnistpipe.evaluation import prediction, scorecard_text
 from mnistpipe.evaluation.options import PredictionOptions
 from mnistpipe.runs import provenance, summary
 from mnistpipe.runs.finished import FinishedRun
+
+_MOST_COLUMNS = 12  # classes, of which each has a column
+_NAME_LENGTH = 16
 
 
 def answer(
@@ -18,13 +21,16 @@ def answer(
     files: Sequence[str],
     options: PredictionOptions,
     preparation: str,
+    class_names: Sequence[str],
 ) -> dict[str, Any]:
     """The mean of the runs' probabilities for uint8 [N, H, W, C]."""
-    mean = 0
-    for _, probabilities in prediction.each(
-        runs, images, options.tta, options.tta_seed
-    ):
-        mean = mean + probabilities / len(runs)
+    found = [
+        probabilities
+        for _, probabilities in prediction.each(
+            runs, images, options.tta, options.tta_seed
+        )
+    ]
+    mean = np.mean(found, axis=0)
     return {
         "answers": [
             {
@@ -36,6 +42,7 @@ def answer(
             for file, row in zip(files, mean, strict=True)
         ],
         "preparation": preparation,
+        "class_names": list(class_names),
         "tta": {"versions": options.tta, "seed": options.tta_seed},
         "members": [{**run.origin(), "words": run.words()} for run in runs],
         "versions": provenance.versions(),
@@ -44,27 +51,57 @@ def answer(
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """A line per picture, then who answered."""
-    rows = found["answers"]
-    width = max(len("picture"), *(len(row["file"]) for row in rows))
-    classes = range(len(rows[0]["probabilities"]))
-    header = "".join(f"{f'p({label})':>8}" for label in classes)
-    lines = [f"{'picture':<{width}}  class{header}"]
-    for row in rows:
-        cells = "".join(f"{p:>8.4f}" for p in row["probabilities"])
-        lines.append(f"{row['file']:<{width}}{row['class']:>7}{cells}")
+    """One line per picture, then which networks answered, and how."""
+    many = len(found["class_names"]) > _MOST_COLUMNS
+    lines = _likeliest(found) if many else _table(found)
     facts = [
         *(
             ("network", f"{member['run']}: {member['words']}")
             for member in found["members"]
         ),
         ("pictures", found["preparation"]),
-        ("augmentation", scorecard.tta_words(found["tta"])),
+        ("augmentation", scorecard_text.tta_words(found["tta"])),
         ("made with", summary.made_with(found)),
     ]
     return "\n".join([*lines, "", *(summary.row(*fact) for fact in facts)])
 
 
+def _table(found: Mapping[str, Any]) -> list[str]:
+    """A column for each class."""
+    rows = found["answers"]
+    names = [name[:_NAME_LENGTH] for name in found["class_names"]]
+    file = max(len("picture"), *(len(row["file"]) for row in rows))
+    own = max(len("class"), *(len(name) for name in names))
+    columns = [max(6, len(f"p({name})")) for name in names]
+    header = "".join(
+        f"  {f'p({name})':>{width}}"
+        for name, width in zip(names, columns, strict=True)
+    )
+    lines = [f"{'picture':<{file}}  {'class':>{own}}{header}"]
+    for row in rows:
+        cells = "".join(
+            f"  {p:>{width}.4f}"
+            for p, width in zip(row["probabilities"], columns, strict=True)
+        )
+        name = names[row["class"]]
+        lines.append(f"{row['file']:<{file}}  {name:>{own}}{cells}")
+    return lines
+
+
+def _likeliest(found: Mapping[str, Any]) -> list[str]:
+    """The five likeliest classes of each picture."""
+    rows = found["answers"]
+    names = [name[:_NAME_LENGTH] for name in found["class_names"]]
+    file = max(len("picture"), *(len(row["file"]) for row in rows))
+    lines = [f"{'picture':<{file}}  likeliest classes"]
+    for row in rows:
+        shares = np.array(row["probabilities"])
+        best = np.argsort(-shares, kind="stable")[:5]
+        words = ", ".join(f"{names[k]} {shares[k]:.4f}" for k in best)
+        lines.append(f"{row['file']:<{file}}  {words}")
+    return lines
+
+
 def to_json(found: Mapping[str, Any]) -> str:
-    """The whole of it."""
+    """The predictions as JSON; a NaN or an infinity is an error."""
     return json.dumps(found, indent=2, allow_nan=False)
