@@ -3,9 +3,9 @@
 python -m mnistpipe.evaluate --run=runs/X
 python -m mnistpipe.evaluate --run=runs/X,runs/Y --data=handwriting/ --tta=10
 
-Accuracy with its interval, per class, the confusion matrix, calibration, the
-hardest examples; several runs as an ensemble. Nothing is written unless --out
-names a folder, and never into a run's files.
+Prints the accuracy with its interval, the accuracy of each class, the confusion
+matrix, the calibration and the hardest examples. Several runs answer as an
+ensemble. Files are written only if --out names a new folder.
 """
 
 import os
@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Sequence
 
 from mnistpipe import data
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app, flags
 from mnistpipe.data import folders
 from mnistpipe.errors import UserError
 from mnistpipe.evaluation.options import EvaluationOptions
@@ -22,16 +22,16 @@ from mnistpipe.runs.finished import FinishedRun
 
 
 def main(argv: list[str]) -> None:
-    """Evaluates what the flags say."""
-    del argv  # nothing but flags, which the parser has made sure of
-    options = flagdefs.scoring_from_flags(EvaluationOptions)
-    # What can be wrong is found before TensorFlow takes its seconds.
+    """Scores the runs that the flags name, and prints the scores."""
+    del argv  # the parser allows nothing but flags
+    options = flags.read(EvaluationOptions)
+    # Errors are found before TensorFlow takes seconds to load.
     runs = [finished.read(path) for path in options.runs]
     folder = pathlib.Path(options.out) if options.out else None
     if folder is not None:
         runfolder.RunFolder(folder).check()
     test = _test_set(runs, options)
-    # As in main.py: errors of CUDA where there is no GPU are nobody's.
+    # Without a GPU, TensorFlow prints errors about CUDA that mean nothing.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
     from mnistpipe.evaluation import scorecard, scorecard_text
@@ -62,24 +62,24 @@ def _test_set(
     if changed and not options.data:
         raise UserError(
             f"data: expected the test set that {changed[0].path} was trained"
-            f" with, came another in {test.name}; name it by --data if it is"
-            " meant"
+            f" with, got another in {test.name}; name this data with --data to"
+            " use it"
         )
     return test
 
 
 def _own_data(runs: Sequence[FinishedRun]) -> str | None:
-    """What all the runs were trained on; None is the embedded MNIST."""
+    """Returns the data that all runs were trained on; None is MNIST."""
     paths = {run.data for run in runs}
     if len(paths) > 1:
         names = ", ".join(sorted(path or "embedded MNIST" for path in paths))
         raise UserError(
             "data: expected --data=PATH, since the runs were trained on"
-            f" different data, came none ({names})"
+            f" different data, got none ({names})"
         )
     return paths.pop() or None
 
 
 if __name__ == "__main__":
-    flagdefs.define_scoring(EvaluationOptions)
-    flagdefs.run(main)
+    flags.define(EvaluationOptions)
+    app.run(main)

@@ -18,7 +18,7 @@ import sys
 from typing import NoReturn
 
 from mnistpipe import data
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app, flags
 from mnistpipe.recipes import Recipe, RunOptions, addons, flagfiles
 from mnistpipe.runs import backends, runfolder, summary
 from mnistpipe.training import resume
@@ -29,16 +29,16 @@ INTERRUPTED = 130  # what a shell reports after Ctrl-C
 def main(argv: list[str]) -> int:
     """Trains what the flags say; returns the exit status."""
     del argv  # nothing but flags, which the parser has made sure of
-    options = flagdefs.options_from_flags()
+    options = flags.read(RunOptions)
     if options.resume:
-        recipe, options = resume.settings(options.resume, flagdefs.given())
+        recipe, options = resume.settings(options.resume, flags.given())
         metrics = resume.finished(options.resume, recipe)
         if metrics:
             print(f"{options.resume} is finished; nothing is left to do.")
             print(f"\n{summary.summary(metrics)}")
             return 0
     else:
-        recipe = flagdefs.recipe_from_flags()
+        recipe = flags.read(Recipe)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _train(recipe, options)
@@ -78,5 +78,6 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    flagdefs.define()
-    flagdefs.run(main)
+    flags.define(Recipe)
+    flags.define(RunOptions)
+    app.run(main)

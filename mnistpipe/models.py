@@ -3,9 +3,10 @@
 python -m mnistpipe.models [--arch=pool2m]
 """
 
-from absl import flags
+from absl import flags as absl_flags
 
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app, flags
+from mnistpipe.recipes import Recipe
 
 
 def main(argv: list[str]) -> None:
@@ -13,7 +14,8 @@ def main(argv: list[str]) -> None:
     del argv
     from mnistpipe.networks.models import ARCHS, build, table_text
 
-    arch, stem = flags.FLAGS.arch, flags.FLAGS.stem or "printed"
+    given = absl_flags.FLAGS
+    arch, stem = given.arch, given.stem or "printed"
     stems = {arch: stem} if arch else {"strided400k": stem}
     for name in [arch] if arch else ARCHS:
         model = build(name, stem=stems.get(name, "printed"))
@@ -21,5 +23,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flagdefs.define(names=("arch", "stem"))
-    flagdefs.run(main)
+    flags.define(Recipe, ("arch", "stem"))
+    app.run(main)

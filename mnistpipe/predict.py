@@ -1,9 +1,9 @@
-"""Says which digit is in a picture, by finished runs.
+"""Says which digit is in a picture, with finished runs.
 
 python -m mnistpipe.predict --run=runs/X a.png b.png
 
-A line per picture: the class and every class' probability. Several runs
-answer as an ensemble.
+Prints a line per picture: the class, and the probability of every class.
+Several runs answer as an ensemble.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app, flags
 from mnistpipe.data import folders
 from mnistpipe.errors import UsageError
 from mnistpipe.evaluation.options import PredictionOptions
@@ -21,15 +21,15 @@ _MOST_FILES = 10_000
 
 
 def main(argv: list[str]) -> None:
-    """Answers for the pictures on the command line."""
+    """Prints the answers for the pictures on the command line."""
     paths = argv[1:]
     if not 1 <= len(paths) <= _MOST_FILES:
         raise UsageError(
-            f"expected 1 to {_MOST_FILES} pictures after the flags, came"
+            f"expected 1 to {_MOST_FILES} pictures after the flags, got"
             f" {len(paths)}"
         )
-    options = flagdefs.scoring_from_flags(PredictionOptions)
-    # What can be wrong is found before TensorFlow takes its seconds.
+    options = flags.read(PredictionOptions)
+    # Errors are found before TensorFlow takes seconds to load.
     runs = [finished.read(path) for path in options.runs]
     sizes = finished.sizes(runs)
     preparation = folders.preparation_for(
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     names = tuple(map(str, range(sizes.classes)))
     read = folders.reader(options.run, sizes.shape, preparation)
     images = np.stack([read(Path(path)) for path in paths])
-    # As in main.py: errors of CUDA where there is no GPU are nobody's.
+    # Without a GPU, TensorFlow prints errors about CUDA that mean nothing.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
     from mnistpipe.evaluation import answers
@@ -48,5 +48,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flagdefs.define_scoring(PredictionOptions)
-    flagdefs.run(main, files=True)
+    flags.define(PredictionOptions)
+    app.run(main, files=True)

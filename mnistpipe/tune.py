@@ -16,23 +16,36 @@ import signal
 import sys
 from typing import NoReturn
 
+from absl import flags as absl_flags
+
 from mnistpipe import data
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app, flags
 from mnistpipe.errors import UsageError
-from mnistpipe.recipes import RecipeError, RunOptions
+from mnistpipe.recipes import Recipe, RecipeError, RunOptions
 from mnistpipe.sweep import roles, space
 from mnistpipe.sweep.options import SweepOptions
-from mnistpipe.sweep.settings import Settings, trial_options
+from mnistpipe.sweep.settings import RUN_OPTIONS, Settings, trial_options
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # A worker takes everything else from the sweep's folder.
 _OF_A_WORKER = {"role", "run_dir", "chief_address", "worker_id"}
 
 
+def define_flags() -> None:
+    """Defines the flags of a sweep and those of a run that a sweep has too."""
+    flags.define(SweepOptions)
+    flags.define(Recipe, ("arch", "epochs"))
+    flags.define(RunOptions, ("run_dir", *RUN_OPTIONS))
+    absl_flags.FLAGS["run_dir"].help = (
+        "The folder of the sweep; an interrupted sweep continues in its folder."
+        " Empty is sweeps/<arch>-<time>."
+    )
+
+
 def main(argv: list[str]) -> int:
     """Sweeps as the flags say; returns the exit status."""
     del argv  # nothing but flags, which the parser has made sure of
-    options = flagdefs.sweep_from_flags()
+    options = flags.read(SweepOptions)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _interrupt)
     if options.role == "worker":
@@ -62,10 +75,10 @@ def _work(options: SweepOptions) -> int:
 
 
 def _settings(options: SweepOptions) -> Settings:
-    recipe = flagdefs.recipe_from_flags()
+    recipe = flags.read(Recipe)
     if not recipe.epochs:
         raise RecipeError("epochs: expected at least 1 in a sweep, came 0")
-    run = trial_options(flagdefs.options_from_flags())
+    run = trial_options(flags.read(RunOptions))
     ranges = space.read(options.space) if options.space else None
     digits = data.load(run.data or None)
     budget = space.Budget(
@@ -88,18 +101,18 @@ def _check_split(run: RunOptions, digits: data.Digits) -> None:
 def _folder(settings: Settings) -> pathlib.Path:
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
     default = f"sweeps/{settings.recipe.arch}-{now}"
-    run_dir = flagdefs.options_from_flags().run_dir
+    run_dir = flags.read(RunOptions).run_dir
     return pathlib.Path(run_dir or default).absolute()
 
 
 def _folder_of_a_worker() -> pathlib.Path:
-    for name in flagdefs.given():
+    for name in flags.given():
         if name not in _OF_A_WORKER:
             raise UsageError(
                 f"{name}: expected only {', '.join(sorted(_OF_A_WORKER))} of a"
                 " worker, which takes everything else from the sweep's folder"
             )
-    run_dir = flagdefs.options_from_flags().run_dir
+    run_dir = flags.read(RunOptions).run_dir
     if not run_dir:
         raise UsageError("run_dir: expected the sweep's folder, came nothing")
     return pathlib.Path(run_dir).absolute()
@@ -110,5 +123,5 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    flagdefs.define_sweep()
-    flagdefs.run(main)
+    define_flags()
+    app.run(main)

@@ -14,8 +14,8 @@ import signal
 import sys
 import time
 
-from mnistpipe.cli import flagdefs
-from mnistpipe.recipes import flagfiles
+from mnistpipe.cli import flags
+from mnistpipe.recipes import Recipe, RunOptions, flagfiles
 
 FLAGS = [argument for argument in sys.argv[1:] if "--resume" not in argument]
 (RESUMED,) = [a[9:] for a in sys.argv if a.startswith("--resume=")] or [""]
@@ -25,10 +25,11 @@ def main() -> None:
     if RESUMED:
         FLAGS.insert(0, f"--flagfile={RESUMED}/flags.cfg")
         FLAGS.append(f"--run_dir={RESUMED}")
-    flagdefs.define()
-    flagdefs.parse(["fake", *FLAGS])
-    recipe = flagdefs.recipe_from_flags()
-    options = flagdefs.options_from_flags()
+    flags.define(Recipe)
+    flags.define(RunOptions)
+    flags.parse(["fake", *FLAGS])
+    recipe = flags.read(Recipe)
+    options = flags.read(RunOptions)
     assert options.evaluate_test is False
     assert options.validation == "split"
     folder = pathlib.Path(options.run_dir)

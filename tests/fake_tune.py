@@ -4,7 +4,7 @@ import pathlib
 import sys
 
 from mnistpipe import tune
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app
 from mnistpipe.sweep import roles, trials
 
 HERE = pathlib.Path(__file__)
@@ -12,5 +12,5 @@ trials.TRAINER = (sys.executable, str(HERE.with_name("fake_trainer.py")))
 roles.TUNE = (sys.executable, str(HERE))
 
 if __name__ == "__main__":
-    flagdefs.define_sweep()
-    flagdefs.run(tune.main)
+    tune.define_flags()
+    app.run(tune.main)

@@ -7,11 +7,11 @@ from unittest import mock
 
 import helpers
 import numpy as np
-from absl import flags
+from absl import flags as absl_flags
 from absl.testing import flagsaver
 
 from mnistpipe import data
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app, flags
 from mnistpipe.evaluation.options import EvaluationOptions
 from mnistpipe.networks import models
 from mnistpipe.training import train
@@ -42,7 +42,7 @@ def finished_run(folder, npz, *, build=helpers.tiny_network, recipe=(), **how):
 
 
 def call(binary, *arguments, files=False):
-    """(status, stdout, stderr) of `flagdefs.run`, as the binary calls it.
+    """(status, stdout, stderr) of `app.run`, as the binary calls it.
 
     Only absl's own set-up of a process (logging, faulthandler) is left out.
     The flags are those of evaluate, which has all of predict's.
@@ -51,19 +51,19 @@ def call(binary, *arguments, files=False):
     def without_setup(main, flags_parser):
         sys.exit(main(flags_parser(sys.argv)))
 
-    flagdefs.define_scoring(EvaluationOptions)
+    flags.define(EvaluationOptions)
     out, err = io.StringIO(), io.StringIO()
     status = 0
     with (
         flagsaver.flagsaver(),
         mock.patch.object(sys, "argv", [binary.__name__, *map(str, arguments)]),
-        mock.patch.object(flagdefs.app, "run", without_setup),
+        mock.patch.object(app.absl_app, "run", without_setup),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
-        flags.FLAGS.unparse_flags()
+        absl_flags.FLAGS.unparse_flags()
         try:
-            flagdefs.run(binary.main, files=files)
+            app.run(binary.main, files=files)
         except SystemExit as end:
             status = end.code or 0
     return status, out.getvalue(), err.getvalue()

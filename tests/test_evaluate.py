@@ -224,7 +224,7 @@ def test_the_own_data_must_not_have_changed(tmp_path):
         npz, x_test=digits.test.images[:9], y_test=digits.test.labels[:9]
     )
     status, _, err = scoring_helpers.call(evaluate, f"--run={run}")
-    assert status == 1 and "came another in mine" in err
+    assert status == 1 and "got another in mine" in err
     assert len(err.splitlines()) == 1
     assert evaluated(f"--run={run}", f"--data={npz}")["examples"] == 9
 

@@ -312,7 +312,7 @@ def no_change(place):
 FEW = helpers.few_digits().test
 BAD_RUN = {
     "no run": (no_change, [], "run: expected the folder"),
-    "empty among the runs": (no_change, ["--run=run,"], "came 'run,'"),
+    "empty among the runs": (no_change, ["--run=run,"], "got 'run,'"),
     "the same run twice": (no_change, ["--run=run,run/"], "each run once"),
     "no folder": (no_change, ["--run=gone"], "gone", "no such folder"),
     "a file for a run": (no_change, ["--run=few.npz"], "few.npz", "a file"),

@@ -125,7 +125,7 @@ def test_the_core_needs_tensorflow_and_numpy_only():
 
 
 def test_recipes_and_flags_load_no_tensorflow():
-    loaded = loaded_after("import mnistpipe.cli.flagdefs, mnistpipe.main")
+    loaded = loaded_after("import mnistpipe.cli.app, mnistpipe.main")
     assert "mnistpipe.recipes" in loaded
     heavy = {"tensorflow", "keras", "tensorflow_addons"}
     assert not loaded & (heavy | {"sklearn", "matplotlib"})

@@ -11,9 +11,10 @@ import time
 import helpers
 import numpy as np
 import pytest
-from absl import flags
+from absl import flags as absl_flags
 
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import flags
+from mnistpipe.recipes import Recipe, RunOptions
 
 ROOT = pathlib.Path(__file__).parents[1]
 QUICK = (
@@ -70,11 +71,12 @@ def test_a_run_says_what_came_out(tmp_path, few_npz):
     assert "split: 50 training images held out" in out
     assert f"runs/{folder.name}" in out
     # The flagfile is the whole run again.
-    values = flags.FlagValues()
-    flagdefs.define(values)
+    values = absl_flags.FlagValues()
+    flags.define(Recipe, flag_values=values)
+    flags.define(RunOptions, flag_values=values)
     values(["main", f"--flagfile={folder / 'flags.cfg'}"])
-    recipe = flagdefs.recipe_from_flags(values)
-    options = flagdefs.options_from_flags(values)
+    recipe = flags.read(Recipe, values)
+    options = flags.read(RunOptions, values)
     assert vars(recipe) == metrics["recipe"]
     assert vars(options) == {**metrics["options"], "data": str(few_npz)}
 

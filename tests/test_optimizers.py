@@ -333,11 +333,14 @@ def test_the_trainer_says_so_before_it_starts(tmp_path):
     """Before a folder is made, and before TensorFlow is loaded."""
     code = (
         "import sys\n"
-        "from mnistpipe import addons, flagdefs, main\n"
+        "from mnistpipe import main\n"
+        "from mnistpipe.cli import app, flags\n"
+        "from mnistpipe.recipes import Recipe, RunOptions, addons\n"
         "addons._missing = lambda name: name == 'yogi' and 'gone' or ''\n"
-        "flagdefs.define()\n"
+        "flags.define(Recipe)\n"
+        "flags.define(RunOptions)\n"
         "try:\n"
-        "    flagdefs.run(main.main)\n"
+        "    app.run(main.main)\n"
         "finally:\n"
         "    print('tensorflow' in sys.modules)\n"
     )

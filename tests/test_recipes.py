@@ -112,7 +112,7 @@ def test_options_by_default():
         "jit_compile": "auto",
         "steps_per_execution": 1,
         "strategy": "one",
-        "verbose": 1,
+        "verbose": -1,
     }
 
 
@@ -225,7 +225,7 @@ BAD_OPTIONS = [
     ("jit_compile", [True, "yes", None]),
     ("steps_per_execution", [0, 1.5, *NOT_NUMBERS]),
     ("strategy", ["two", True, None]),
-    ("verbose", [-1, 3, "auto", True]),
+    ("verbose", [-2, 3, "auto", True]),
 ]
 
 

@@ -434,9 +434,11 @@ test_resume.run(pathlib.Path({path!r}), save_every=1)
 """
 MAIN = """
 from mnistpipe import main
-from mnistpipe.cli import flagdefs
-flagdefs.define()
-flagdefs.run(main.main)
+from mnistpipe.cli import app, flags
+from mnistpipe.recipes import Recipe, RunOptions
+flags.define(Recipe)
+flags.define(RunOptions)
+app.run(main.main)
 """
 
 

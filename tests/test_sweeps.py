@@ -12,13 +12,20 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags
+from absl import flags as absl_flags
 
 from mnistpipe import recipes
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import flags
 from mnistpipe.errors import UserError
 from mnistpipe.networks import models
-from mnistpipe.recipes import ARCHS, RECIPES, RecipeError, RunOptions, flagfiles
+from mnistpipe.recipes import (
+    ARCHS,
+    RECIPES,
+    Recipe,
+    RecipeError,
+    RunOptions,
+    flagfiles,
+)
 from mnistpipe.sweep import report, results, roles, settings, space, trials
 from mnistpipe.sweep.options import SweepOptions
 from mnistpipe.sweep.settings import Settings, SweepError
@@ -109,10 +116,15 @@ def test_every_point_is_a_flagfile_that_the_trainer_takes(arch, rng, tmp_path):
 
 
 def recipe_in(path):
-    flag_values = flags.FlagValues()
-    flagdefs.define(flag_values)
-    flagdefs.parse(["", f"--flagfile={path}"], flag_values)
-    return flagdefs.recipe_from_flags(flag_values)
+    return flags_in(path, Recipe)
+
+
+def flags_in(path, cls):
+    flag_values = absl_flags.FlagValues()
+    flags.define(Recipe, flag_values=flag_values)
+    flags.define(RunOptions, flag_values=flag_values)
+    flags.parse(["", f"--flagfile={path}"], flag_values)
+    return flags.read(cls, flag_values)
 
 
 def test_another_schedule_brings_its_documented_parameters():
@@ -612,10 +624,7 @@ def test_the_best_flagfile_is_the_best_trial(finished):
     recipe = recipe_in(folder / "best.cfg")
     assert recipe == results.recipe_of(best, made)
     assert recipe == recipe_in(folder / f"trial_{best.trial}" / "flags.cfg")
-    flag_values = flags.FlagValues()
-    flagdefs.define(flag_values)
-    flagdefs.parse(["", f"--flagfile={folder / 'best.cfg'}"], flag_values)
-    options = flagdefs.options_from_flags(flag_values)
+    options = flags_in(folder / "best.cfg", RunOptions)
     assert options == RunOptions()  # it is scored on the test images
     assert "--epochs=30" in (folder / "best.cfg").read_text()
 

@@ -16,12 +16,13 @@ from mnistpipe.recipes import ARCHS
 # The peak of a process is known to itself only.
 MEASURE = """
 import io, contextlib, resource, sys
-from mnistpipe import evaluate, flagdefs
-from mnistpipe.scoring import EvaluationOptions
-flagdefs.define_scoring(EvaluationOptions)
+from mnistpipe import evaluate
+from mnistpipe.cli import app, flags
+from mnistpipe.evaluation.options import EvaluationOptions
+flags.define(EvaluationOptions)
 try:
     with contextlib.redirect_stdout(io.StringIO()):
-        flagdefs.run(evaluate.main)
+        app.run(evaluate.main)
 except SystemExit as end:
     assert not end.code, end.code
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)

@@ -1,1 +1,1 @@
-"""The command line: recipes and options as absl flags, errors as one line."""
+"""The command line: flags from declared fields, `--help`, exit statuses."""

@@ -9,6 +9,7 @@ from mnistpipe.recipes.fields import (
     Interval,
     RecipeError,
     Spec,
+    field,
     specs,
     validate,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "RecipeError",
     "RunOptions",
     "Spec",
+    "field",
     "recipe_for",
     "recipe_with",
     "specs",

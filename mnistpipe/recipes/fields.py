@@ -1,14 +1,15 @@
 """Declared fields: type, unit, range and meaning of each hyperparameter.
 
-A dataclass whose fields carry a ``Spec`` validates itself, documents itself,
-and becomes absl flags (see ``mnistpipe.cli``). Nothing here imports TensorFlow:
-``--help`` has to answer at once.
+A dataclass whose fields are declared with ``field`` checks its values,
+documents itself, and becomes command-line flags (see ``mnistpipe.cli``). This
+module imports no TensorFlow, so that ``--help`` answers at once.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass
 from typing import Any
 
@@ -22,14 +23,14 @@ _SWITCHES = {
 
 
 class RecipeError(UserError):
-    """A recipe or an option that cannot be: expected, got, what exists."""
+    """A wrong recipe or option: what was expected, what was got."""
 
     status = 2
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The numbers from ``low`` to ``high``; an open end is not among them."""
+    """The numbers from ``low`` to ``high``, without the ends that are open."""
 
     low: float
     high: float
@@ -39,7 +40,7 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
-        return above and below  # NaN is neither
+        return above and below  # both are false for NaN
 
     def __str__(self) -> str:
         left = "(" if self.open_low else "["
@@ -47,16 +48,22 @@ class Interval:
         return f"{left}{self.low}, {self.high}{right}"
 
 
+SHARE = Interval(0, 1, open_high=True)
+FACTOR = Interval(0, 1, open_low=True, open_high=True)
+COUNT = Interval(1, 1_000_000)
+COUNT_OR_OFF = Interval(0, 1_000_000)
+
+
 @dataclass(frozen=True)
 class Spec:
-    """What a field means and takes.
+    """What a field means and which values are allowed.
 
     Attributes:
       kind: ``int``, ``float``, ``bool`` or ``str``.
       group: heading in flagfiles and ``--help``.
       help: meaning and unit.
-      interval: the numbers allowed, for ``int`` and ``float``.
-      choices: the names allowed, for ``str``; empty for any text.
+      interval: the allowed numbers, for ``int`` and ``float``.
+      choices: the allowed names, for ``str``; empty allows any line of text.
     """
 
     kind: type
@@ -67,7 +74,7 @@ class Spec:
 
     @property
     def expected(self) -> str:
-        """What is allowed, in words."""
+        """Describes the allowed values, for errors and ``--help``."""
         if self.kind is bool:
             return "true or false"
         if self.choices:
@@ -81,7 +88,7 @@ class Spec:
         """Returns ``value`` as the field's own type.
 
         Raises:
-          ValueError: it is of another type, or out of range.
+          ValueError: the value has another type, or is out of range.
         """
         if not self._allows(value):
             raise ValueError(
@@ -96,25 +103,25 @@ class Spec:
         Raises:
           ValueError: the text is of another type, or out of range.
         """
+        value: Any = text
         if self.kind is bool:
             value = _SWITCHES.get(text.lower(), text)
         else:
-            try:
+            with contextlib.suppress(ValueError):
                 value = self.kind(text)
-            except ValueError:
-                value = text
         return self.check(value)
 
     def _allows(self, value: Any) -> bool:
         if self.kind is bool:
             return isinstance(value, bool)
-        if self.kind is str:
-            if not isinstance(value, str):
-                return False
-            # A flagfile must be able to carry it.
-            plain = value == value.strip() and value.isprintable()
-            return value in self.choices or (
-                not self.choices and plain and " #" not in value
+        if self.choices:
+            return isinstance(value, str) and value in self.choices
+        if self.kind is str:  # a flagfile must be able to carry the text
+            return (
+                isinstance(value, str)
+                and value.isprintable()
+                and value == value.strip()
+                and " #" not in value
             )
         number = numbers.Integral if self.kind is int else numbers.Real
         return (
@@ -122,6 +129,64 @@ class Spec:
             and not isinstance(value, bool)
             and value in self.interval
         )
+
+
+def field(
+    kind: type,
+    group: str,
+    help: str,
+    *,
+    default: Any = MISSING,
+    interval: Interval | None = None,
+    choices: Iterable[str] = (),
+) -> Any:
+    """Declares a dataclass field with its `Spec`."""
+    spec = Spec(kind, group, help, interval, tuple(choices))
+    return dataclasses.field(default=default, metadata={"spec": spec})
+
+
+def specs(cls: type) -> dict[str, Spec]:
+    """Returns the `Spec` of each field of a class, in order."""
+    return {f.name: f.metadata["spec"] for f in dataclasses.fields(cls)}
+
+
+def validate(instance: Any) -> None:
+    """Checks every field, and stores its value as its own type (10 as 10.0).
+
+    Raises:
+      RecipeError: a value is wrong.
+    """
+    for name, spec in specs(type(instance)).items():
+        try:
+            value = spec.check(getattr(instance, name))
+        except ValueError as error:
+            raise RecipeError(f"{name}: {error}") from None
+        object.__setattr__(instance, name, value)
+
+
+def replace_fields(instance: Any, changes: Mapping[str, Any]) -> Any:
+    """Returns a copy with some fields changed, checked again.
+
+    Raises:
+      RecipeError: a field does not exist, or a value is wrong.
+    """
+    known = specs(type(instance))
+    for name in changes:
+        if name not in known:
+            raise RecipeError(
+                f"expected one of the fields {', '.join(known)}, got {name!r}"
+            )
+    return dataclasses.replace(instance, **changes)
+
+
+def with_attributes(cls: type) -> type:
+    """Adds each field's meaning and range to the docstring of a class."""
+    lines = [
+        f"  {name}: {spec.help}; {spec.expected}."
+        for name, spec in specs(cls).items()
+    ]
+    cls.__doc__ = "\n".join([cls.__doc__ or "", "Attributes:", *lines])
+    return cls
 
 
 def suggestion(value: Any, names: Iterable[str]) -> str:
@@ -133,76 +198,3 @@ def suggestion(value: Any, names: Iterable[str]) -> str:
 def text_of(value: Any) -> str:
     """Returns a field's value as flagfiles and `--help` write the value."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-SHARE = Interval(0, 1, open_high=True)
-FACTOR = Interval(0, 1, open_low=True, open_high=True)
-COUNT = Interval(1, 1_000_000)
-COUNT_OR_OFF = Interval(0, 1_000_000)
-
-
-def field(spec: Spec, default: Any) -> Any:
-    """Declares a dataclass field with its `Spec`."""
-    return dataclasses.field(default=default, metadata={"spec": spec})
-
-
-def number(
-    group: str, interval: Interval, text: str, default: Any = MISSING
-) -> Any:
-    """Declares a float field."""
-    return field(Spec(float, group, text, interval), default)
-
-
-def integer(
-    group: str, interval: Interval, text: str, default: Any = MISSING
-) -> Any:
-    """Declares an int field."""
-    return field(Spec(int, group, text, interval), default)
-
-
-def name(
-    group: str, choices: Iterable[str], text: str, default: Any = MISSING
-) -> Any:
-    """Declares a str field: one of `choices`, or any text if empty."""
-    return field(Spec(str, group, text, choices=tuple(choices)), default)
-
-
-def switch(group: str, text: str, default: Any = MISSING) -> Any:
-    """Declares a bool field."""
-    return field(Spec(bool, group, text), default)
-
-
-def specs(cls: type) -> dict[str, Spec]:
-    """The fields of ``Recipe`` or ``RunOptions`` by name, in order."""
-    return {f.name: f.metadata["spec"] for f in dataclasses.fields(cls)}
-
-
-def validate(instance: Any) -> None:
-    """Checks every field, and stores it as its own type (10 as 10.0)."""
-    for name, spec in specs(type(instance)).items():
-        try:
-            value = spec.check(getattr(instance, name))
-        except ValueError as error:
-            raise RecipeError(f"{name}: {error}") from None
-        object.__setattr__(instance, name, value)
-
-
-def replace_fields(instance: Any, changes: dict[str, Any]) -> Any:
-    """Returns a copy with some fields changed, validated anew."""
-    known = specs(type(instance))
-    for name in changes:
-        if name not in known:
-            raise RecipeError(
-                f"expected one of the fields {', '.join(known)}, got {name!r}"
-            )
-    return dataclasses.replace(instance, **changes)
-
-
-def with_attributes(cls: type) -> type:
-    """Appends to the docstring what the fields say of themselves."""
-    lines = [
-        f"  {name}: {spec.help}; {spec.expected}."
-        for name, spec in specs(cls).items()
-    ]
-    cls.__doc__ = "\n".join([cls.__doc__ or "", "Attributes:", *lines])
-    return cls

@@ -1,5 +1,7 @@
 """The run options: everything about a run that is not the recipe."""
 
+import os
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +9,8 @@ from mnistpipe.recipes.fields import (
     COUNT,
     COUNT_OR_OFF,
     Interval,
-    integer,
-    name,
+    field,
     replace_fields,
-    switch,
     validate,
     with_attributes,
 )
@@ -22,62 +22,80 @@ class RunOptions:
     """Everything about a run that is not the recipe."""
 
     # fmt: off
-    data: str = name(
-        "Dataset", (), "an .npz file in Keras' layout, or a folder of IDX"
+    data: str = field(
+        str, "Dataset", "an .npz file in Keras' layout, or a folder of IDX"
         " files; empty is the embedded MNIST", default="")
-    train_examples: int = integer(
-        "Dataset", Interval(0, 2**31), "size of a stratified subset of the"
-        " training examples; 0 is all", default=0)
-    validation: str = name(
-        "Dataset", ("split", "none", "test"), "what chooses epoch and learning"
-        " rate: 'split' a part of the training examples, 'none' the training"
-        " loss, 'test' the test set, so that its score is selected",
-        default="split")
-    validation_size: int = integer(
-        "Dataset", Interval(1, 2**31), "examples that 'split' holds out,"
-        " stratified", default=5000)
-    evaluate_test: bool = switch(
-        "Dataset", "score the network on the test images when the training is"
-        " over; a sweep leaves them alone", default=True)
-    watch_test: bool = switch(
-        "Dataset", "score the test images after every epoch and record the"
-        " scores; they choose nothing, neither epoch nor learning rate",
+    train_examples: int = field(
+        int, "Dataset", "number of training examples in a stratified subset;"
+        " 0 takes all", interval=Interval(0, 2**31), default=0)
+    validation: str = field(
+        str, "Dataset", "what chooses the epoch and the learning rate:"
+        " 'split' is a part of the training examples, 'none' the training"
+        " loss, 'test' the test set, so that the test score is selected",
+        choices=("split", "none", "test"), default="split")
+    validation_size: int = field(
+        int, "Dataset", "number of training examples that 'split' holds out,"
+        " stratified", interval=Interval(1, 2**31), default=5000)
+    evaluate_test: bool = field(
+        bool, "Dataset", "score the network on the test images after the"
+        " training; a sweep never reads the test images", default=True)
+    watch_test: bool = field(
+        bool, "Dataset", "score the test images after every epoch and record"
+        " the scores; they choose neither epoch nor learning rate",
         default=False)
-    input: str = name(
-        "Dataset", ("auto", "host", "device"), "where pictures are gathered and"
-        " augmented: 'device' keeps the data resident on it; 'auto' is device"
-        " on a GPU whose memory holds them", default="auto")
+    input: str = field(
+        str, "Dataset", "where pictures are gathered and augmented: 'device'"
+        " keeps the data on the device; 'auto' is 'device' on a GPU whose"
+        " memory holds the data, else 'host'",
+        choices=("auto", "host", "device"), default="auto")
 
-    run_dir: str = name(
-        "Training", (), "the run folder, which must be new; empty is"
+    run_dir: str = field(
+        str, "Training", "the run folder, which must be new; empty is"
         " runs/<arch>-<time>", default="")
-    resume: str = name(
-        "Training", (), "the folder of a run that was killed or stopped, to go"
-        " on where it was; other flags may be left out, and of those that"
-        " decide the result only epochs may differ, upwards", default="")
-    save_every: int = integer(
-        "Training", COUNT_OR_OFF, "steps between saved states, besides those"
-        " at the end of each epoch; 0 is none", default=0)
-    seed: int = integer(
-        "Training", Interval(0, 2**63 - 1), "seed of everything random",
+    resume: str = field(
+        str, "Training", "the folder of an interrupted run, which continues"
+        " from its last state; other flags may be left out; of the flags that"
+        " decide the result only epochs may differ, and only upwards",
+        default="")
+    save_every: int = field(
+        int, "Training", "steps between saved states, besides the state at the"
+        " end of each epoch; 0 saves no others", interval=COUNT_OR_OFF,
         default=0)
-    jit_compile: str = name(
-        "Training", ("auto", "on", "off"), "compile the training step with"
-        " XLA; 'auto' is off on a CPU, where it is slower", default="auto")
-    steps_per_execution: int = integer(
-        "Training", COUNT, "steps in one call of the compiled loop",
-        default=1)
-    strategy: str = name(
-        "Training", ("one", "mirrored"), "'mirrored' shares each batch among"
-        " all GPUs of this machine", default="one")
-    verbose: int = integer(
-        "Training", Interval(0, 2), "0 is silent, 1 a progress bar, 2 a line"
-        " per epoch", default=1)
+    seed: int = field(
+        int, "Training", "seed of everything random",
+        interval=Interval(0, 2**63 - 1), default=0)
+    jit_compile: str = field(
+        str, "Training", "compile the training step with XLA; 'auto' is 'off'"
+        " on a CPU, where XLA is slower", choices=("auto", "on", "off"),
+        default="auto")
+    steps_per_execution: int = field(
+        int, "Training", "steps in one call of the compiled loop",
+        interval=COUNT, default=1)
+    strategy: str = field(
+        str, "Training", "'mirrored' divides each batch among all GPUs of this"
+        " machine", choices=("one", "mirrored"), default="one")
+    verbose: int = field(
+        int, "Training", "0 is silent, 1 a progress bar, 2 a line per epoch;"
+        " -1 is a progress bar in a terminal and a line per epoch elsewhere,"
+        " with TERM=dumb, and with NO_COLOR", interval=Interval(-1, 2),
+        default=-1)
     # fmt: on
 
     def __post_init__(self) -> None:
         validate(self)
 
     def replace(self, **changes: Any) -> "RunOptions":
-        """The same options with some fields changed, validated anew."""
+        """Returns the options with some fields changed, checked again."""
         return replace_fields(self, changes)
+
+    def keras_verbose(self) -> int:
+        """Returns ``verbose`` as Keras' ``fit`` takes it: 0, 1 or 2.
+
+        Keras' progress bar rewrites its line many times a second and, under
+        Keras 3, colours it. A file, a dumb terminal and a user who sets
+        NO_COLOR (https://no-color.org) therefore get a line per epoch.
+        """
+        if self.verbose >= 0:
+            return self.verbose
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return 1 if sys.stdout.isatty() and not plain else 2

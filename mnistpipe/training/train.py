@@ -336,7 +336,7 @@ def _fit_spell(
         validation_data=feed.validation,
         validation_batch_size=scoring.BATCH_SIZE,
         callbacks=watchers,
-        verbose=options.verbose,
+        verbose=options.keras_verbose(),
     )
 
 

@@ -1,14 +1,16 @@
 """Flags to recipe and back, through absl's own parsing."""
 
+import io
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
-from absl import flags
+from absl import flags as absl_flags
 
 from mnistpipe import recipes
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import flags
 from mnistpipe.errors import UsageError
 from mnistpipe.recipes import (
     RECIPES,
@@ -23,18 +25,19 @@ ARCHS = list(RECIPES)
 
 
 def parsed(*arguments):
-    values = flags.FlagValues()
-    flagdefs.define(values)
-    flagdefs.parse(["main", *arguments], values)
+    values = absl_flags.FlagValues()
+    flags.define(Recipe, flag_values=values)
+    flags.define(RunOptions, flag_values=values)
+    flags.parse(["main", *arguments], values)
     return values
 
 
 def recipe_of(*arguments):
-    return flagdefs.recipe_from_flags(parsed(*arguments))
+    return flags.read(Recipe, parsed(*arguments))
 
 
 def options_of(*arguments):
-    return flagdefs.options_from_flags(parsed(*arguments))
+    return flags.read(RunOptions, parsed(*arguments))
 
 
 def refused(error, *arguments):
@@ -192,16 +195,18 @@ def test_switches_in_all_their_forms():
 
 
 def test_defining_twice_and_in_part():
-    values = flags.FlagValues()
-    flagdefs.define(values)
+    values = absl_flags.FlagValues()
+    flags.define(Recipe, flag_values=values)
+    flags.define(RunOptions, flag_values=values)
     values(["main", "--epochs=7"])
-    flagdefs.define(values)
+    flags.define(Recipe, flag_values=values)
+    flags.define(RunOptions, flag_values=values)
     assert values.epochs == 7
-    few = flags.FlagValues()
-    flagdefs.define(few, names=("arch", "stem"))
+    few = absl_flags.FlagValues()
+    flags.define(Recipe, ("arch", "stem"), few)
     few(["main", "--arch=strided400k", "--stem=3x3"])
     assert len(few) == 2
-    assert flagdefs.recipe_from_flags(few).stem == "3x3"
+    assert flags.read(Recipe, few).stem == "3x3"
 
 
 def test_a_flag_without_effect_is_refused():
@@ -294,34 +299,40 @@ def test_a_nested_flagfile_is_read_where_it_stands(tmp_path):
 PROGRAM = '''
 """What this program is for."""
 import sys
-from mnistpipe.cli import flagdefs
+from mnistpipe.cli import app, flags
 from mnistpipe.errors import UserError
+from mnistpipe.recipes import Recipe, RunOptions
 
 def main(argv):
-    recipe = flagdefs.recipe_from_flags()
-    options = flagdefs.options_from_flags()
+    recipe = flags.read(Recipe)
+    options = flags.read(RunOptions)
     if options.seed == 1:
         raise UserError("a file: expected this,\\ngot that")
     if options.seed == 2:
         raise KeyError("a bug")
     if options.seed == 3:
         raise KeyboardInterrupt
+    if options.seed == 4:
+        print("50 ± 2 % of 3×3 ━")
+        raise UserError("±")
     print(recipe.arch)
 
-flagdefs.define()
+flags.define(Recipe)
+flags.define(RunOptions)
 try:
-    flagdefs.run(main)
+    app.run(main)
 finally:
     heavy = {"tensorflow", "keras", "numpy", "sklearn"} & set(sys.modules)
     assert not heavy, heavy
 '''
 
 
-def program(*arguments):
+def program(*arguments, code=PROGRAM, encoding="utf-8", **environment):
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **environment},
         capture_output=True,
-        text=True,
+        encoding=encoding,
         cwd=FOLDER.parent,
         check=False,
     )
@@ -357,6 +368,75 @@ def test_a_bug_stays_loud_and_an_interrupt_quiet():
     assert done.returncode == 130 and done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("encoding", "out", "err"),
+    [
+        ("ascii", "50 ? 2 % of 3?3 ?", "error: \\xb1"),
+        ("latin-1:strict", "50 \xb1 2 % of 3\xd73 ?", "error: \xb1"),
+        ("utf-8", "50 ± 2 % of 3×3 ━", "error: ±"),
+    ],
+)
+def test_any_encoding_of_the_output_will_do(encoding, out, err):
+    done = program(
+        *("--arch=pool2m", "--seed=4"),
+        PYTHONIOENCODING=encoding,
+        encoding=encoding.partition(":")[0],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        f"{out}\n",
+        f"{err}\n",
+    )
+
+
+MATPLOTLIB = """
+from mnistpipe.cli import app
+def main(argv):
+    import matplotlib.pyplot
+app.run(main)
+"""
+
+
+def test_matplotlib_is_quiet_without_a_writable_home():
+    nowhere = "/dev/null/home"  # not writable for root either
+    done = program(
+        code=MATPLOTLIB,
+        HOME=nowhere,
+        XDG_CONFIG_HOME=nowhere,
+        XDG_CACHE_HOME=nowhere,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("verbose", "output", "environment", "keras"),
+    [
+        (-1, Terminal, {}, 1),
+        (-1, Terminal, {"TERM": "dumb"}, 2),
+        (-1, Terminal, {"NO_COLOR": "1"}, 2),
+        (-1, Terminal, {"NO_COLOR": ""}, 1),
+        (-1, io.StringIO, {}, 2),
+        (0, Terminal, {}, 0),
+        (1, io.StringIO, {"TERM": "dumb"}, 1),
+        (2, Terminal, {}, 2),
+    ],
+)
+def test_progress_suits_the_output(
+    monkeypatch, verbose, output, environment, keras
+):
+    for name in ("TERM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", output())
+    assert RunOptions(verbose=verbose).keras_verbose() == keras
+
+
 @pytest.mark.parametrize("form", ["--help", "-h", "--helpshort"])
 def test_help_has_the_projects_flags_and_imports_nothing_heavy(form):
     done = program(form)
@@ -364,6 +444,7 @@ def test_help_has_the_projects_flags_and_imports_nothing_heavy(form):
     assert done.stdout.startswith("What this program is for.")
     for name in [*recipes.specs(Recipe), *recipes.specs(RunOptions)]:
         assert f"\n  --{name}\n" in done.stdout
+    assert "Recipes: ." not in done.stdout
     assert "verbosity" not in done.stdout and "logging" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -374,8 +455,9 @@ def test_helpfull_has_absls_flags_too():
 
 
 def test_help_states_unit_and_documented_values():
-    values = flags.FlagValues()
-    flagdefs.define(values)
+    values = absl_flags.FlagValues()
+    flags.define(Recipe, flag_values=values)
+    flags.define(RunOptions, flag_values=values)
     assert "degrees" in values["shear"].help
     assert (
         "Recipes: strided400k 0.2, pool2m 0.0, compact500k 0.0, wide900k"
@@ -383,4 +465,5 @@ def test_help_states_unit_and_documented_values():
     )
     assert "All recipes: adam." in values["optimizer"].help
     assert "Recipes: compact500k 10." in values["hold_epochs"].help
+    assert values["elastic_sigma"].help.endswith("[0, 100]. Default: 4.0.")
     assert "Default: 5000." in values["validation_size"].help
