@@ -152,7 +152,7 @@ def test_names_that_are_no_pictures_are_left_out(folder, table):
     ("arguments", "message"),
     [
         ({"class_mode": "one"}, "class_mode to be one of binary, .*'one'"),
-        ({"class_mode": "binary"}, "Expected 2 classes.*Received: 3"),
+        ({"class_mode": "binary"}, "Expected 2 classes.*got 3"),
         ({"class_mode": "multi_output"}, "y_col to be a list"),
         ({"class_mode": "sparse", "y_col": "height"}, "to hold strings"),
         ({"y_col": "height"}, "strings, lists or tuples"),
@@ -185,7 +185,7 @@ def test_a_folder_of_no_pictures(tmp_path, capsys):
     flow = ImageDataGenerator().flow_from_directory(tmp_path)
     assert "Found 0 images belonging to 0 classes." in capsys.readouterr().out
     assert len(flow) == 0
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         next(flow)
 
 

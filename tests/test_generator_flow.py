@@ -307,11 +307,11 @@ def test_pictures_are_saved(images, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"x": np.zeros((4, 5, 5))}, "pictures of rank 4"),
-        ({"y": np.zeros(3)}, "Expected y to be as long as the pictures"),
-        ({"sample_weight": [1]}, "Expected sample_weight to be as long"),
-        ({"x": (np.zeros((4, 5, 5, 1)), np.zeros(3))}, r"Expected x\[1\]\[0\]"),
-        ({"subset": "test"}, "training, validation, or None. Received: 'test'"),
+        ({"x": np.zeros((4, 5, 5))}, "images of rank 4"),
+        ({"y": np.zeros(3)}, "`x` .* and `y` .* same length: .* 4, got 3"),
+        ({"sample_weight": [1]}, "`x` .* and `sample_weight` .* got 1"),
+        ({"x": (np.zeros((4, 5, 5, 1)), np.zeros(3))}, r"got 3 in x\[1\]\[0\]"),
+        ({"subset": "test"}, "training, validation, None, got 'test'"),
         ({"batch_size": 0}, "Expected batch_size"),
         ({"seed": -1}, "Expected a seed"),
     ],
@@ -329,7 +329,7 @@ def test_odd_channels_warn_and_none_at_all_is_an_error():
     assert next(flow).shape == (4, 5, 5, 2)
     flow = moving().flow(np.zeros((0, 5, 5, 1)))
     assert len(flow) == 0
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         next(flow)
 
 

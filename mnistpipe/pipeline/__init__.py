@@ -15,6 +15,8 @@ or recipes; the core needs TensorFlow and NumPy only. The Keras layers are
 in ``mnistpipe.pipeline.layers``.
 """
 
+from typing import Any
+
 from mnistpipe.pipeline.draws import Draws, example_keys
 from mnistpipe.pipeline.feeds import (
     augmented_dataset,
@@ -64,3 +66,12 @@ __all__ = [
     "host_dataset",
     "with_keys",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the drop-in, and Keras with it, when it is first asked for."""
+    if name == "ImageDataGenerator":
+        from mnistpipe.pipeline.generator import ImageDataGenerator
+
+        return ImageDataGenerator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,35 +1,25 @@
-"""What ImageDataGenerator does to a picture, for whole batches at a time.
+"""The random part of ImageDataGenerator, for whole batches at a time.
 
-``LegacyAugmentation`` draws and applies the random part, ``standardisation``
-is the rest, in the order, the units and with the quirks of Keras' class; a
-``Picturing`` runs them, with the user's own function between the two.
-Pictures are [B, H, W, C], or [B, C, H, W] where ``channels_first`` is set,
-uint8 or float, in any range of values.
+``LegacyAugmentation`` draws and applies Keras' parameters in Keras' order and
+units, quirks included. Images are [B, H, W, C], or [B, C, H, W] where
+``channels_first`` is set, uint8 or float, in any range of values.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import numbers
-import threading
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from mnistpipe.pipeline import draws, warp
-from mnistpipe.pipeline.transform import Compose, Drawn, Shape, Transform
+from mnistpipe.pipeline.transform import Drawn, Shape, Transform
 from mnistpipe.pipeline.transforms.affine import affine_matrix
-from mnistpipe.pipeline.transforms.normalize import (
-    SamplewiseNormalize,
-    ZCAWhitening,
-)
-from mnistpipe.pipeline.transforms.pixels import Rescale
 
-# The names that ImageDataGenerator.get_random_transform gives to what it
-# draws, and the values at which they do nothing.
+# The parameters of ImageDataGenerator.get_random_transform under Keras' names,
+# with the values that change nothing.
 NEUTRAL = {
     "theta": 0.0,
     "tx": 0.0,
@@ -44,20 +34,19 @@ NEUTRAL = {
 }
 _MOVING = ("theta", "tx", "ty", "shear", "zx", "zy")
 
-# Both shifts cost two draws: how far, and to which side.
+# Each of the two shifts takes two draws: a distance and a side.
 _DRAWS = 12
-
-EPSILON = 1e-6  # what Keras' class adds to a standard deviation
 
 
 @dataclasses.dataclass(frozen=True)
 class Shift:
-    """What width_shift_range or height_shift_range asks for.
+    """The meaning of width_shift_range or height_shift_range.
 
     Attributes:
-      choices: draw one of these, and a side; empty: draw from a range.
-      reach: of the range, uniform in [−reach, reach).
-      fraction: of the picture's size, or pixels.
+      choices: the distances to draw from, to either side; empty: the shift
+        is drawn from a range.
+      reach: the shift is uniform in [−reach, reach).
+      fraction: whether the unit is the image's size; otherwise pixels.
     """
 
     choices: tuple[float, ...] = ()
@@ -69,8 +58,8 @@ class Shift:
         """Reads the argument ``name`` of ImageDataGenerator."""
         wrong = ValueError(
             f"Expected {name} to be a float (a fraction below 1, pixels from "
-            "1 on), an int of at least 0 (pixels), or a list of numbers. "
-            f"Received: {value!r}"
+            "1 on), an int of at least 0 (pixels), or a list of numbers, "
+            f"got {value!r}"
         )
         if value is None:
             return cls()
@@ -97,10 +86,16 @@ class Shift:
     def draw(
         self, how_far: tf.Tensor, side: tf.Tensor, size: warp.Size
     ) -> tf.Tensor:
-        """float32[B] pixels, from two uniform draws and the size."""
+        """Returns float32[B] pixels.
+
+        Args:
+          how_far: float32[B], uniform in [0, 1).
+          side: float32[B], uniform in [0, 1).
+          size: of the image along the axis of the shift, in pixels.
+        """
         if self.choices:
             count = len(self.choices)
-            # Near 1 the product may round up to the count itself.
+            # Float32 may round the product up to the count itself.
             place = tf.minimum(tf.cast(how_far * count, tf.int32), count - 1)
             pixels = tf.gather(tf.constant(self.choices, tf.float32), place)
             pixels *= tf.where(side < 0.5, -1.0, 1.0)
@@ -115,28 +110,29 @@ def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class LegacyAugmentation(Transform):
-    """The random part of ImageDataGenerator, drawn its way.
+    """Draws and applies the random part of ImageDataGenerator.
 
-    Each parameter has its own draw of an example's key: what one generator
-    draws does not depend on which other parameters it has, so that pictures
-    and masks with the same seed move alike.
+    Every parameter has its own draw from an example's key. A draw therefore
+    does not depend on the other arguments of a generator, and images and
+    masks with the same seed move alike.
 
     Attributes:
-      rotation: degrees, uniform ± this.
+      rotation: degrees; the angle is uniform in ± this value.
       height_shift: as ``Shift``.
       width_shift: as ``Shift``.
-      shear: degrees, uniform ± this.
-      zoom: (low, high), drawn for x and y apart.
-      horizontal_flip: every other time.
-      vertical_flip: every other time.
-      channel_shift: uniform ± this, in the pictures' range of values.
-      brightness: None, or (low, high) of the factor.
+      shear: degrees; the angle is uniform in ± this value.
+      zoom: (low, high), drawn for x and y separately.
+      horizontal_flip: whether half of the images are flipped.
+      vertical_flip: whether half of the images are flipped.
+      channel_shift: the shift is uniform in ± this value, in the images'
+        range of values.
+      brightness: (low, high) of the factor, or None.
       fill_mode: one of warp.FILL_MODES.
-      cval: that of "constant".
+      cval: the value that "constant" fills in.
       interpolation: "bilinear" or "nearest".
       axes: "keras" or "documented".
-      channels_first: whether pictures are [B, C, H, W].
-      rounds: whether values are integers once moved.
+      channels_first: whether images are [B, C, H, W].
+      rounds: whether the values of a moved image are rounded to integers.
     """
 
     rotation: float = 0.0
@@ -157,7 +153,7 @@ class LegacyAugmentation(Transform):
 
     @property
     def needs_keys(self) -> bool:
-        """Whether anything is drawn."""
+        """Whether the augmentation draws anything."""
         return any(
             (
                 self._moves,
@@ -178,11 +174,14 @@ class LegacyAugmentation(Transform):
         return bool(self.rotation or shifts or self.shear or self._zooms)
 
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
-        """Draws under Keras' names, only what is not neutral.
+        """Draws the parameters that this augmentation uses.
 
         Args:
           rng: the draws that belong to this transform.
-          shape: of a picture, in its own layout.
+          shape: of one image, in its own layout.
+
+        Returns:
+          [B] each, under Keras' names.
         """
         return self.parameters(rng.uniform(_DRAWS), shape)
 
@@ -196,7 +195,7 @@ class LegacyAugmentation(Transform):
             uniform[:, 1], uniform[:, 2], height
         )
         along_width = self.width_shift.draw(uniform[:, 3], uniform[:, 4], width)
-        # Keras' class hands the height's shift to x, which counts columns.
+        # Keras' class uses the height's shift for x, which counts columns.
         swapped = self.axes == "keras"
         if self.height_shift:
             drawn["tx" if swapped else "ty"] = along_height
@@ -219,12 +218,12 @@ class LegacyAugmentation(Transform):
         return drawn
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
-        """Moves, shifts the channels, flips, brightens: in this order.
+        """Moves images, shifts channels, flips and brightens, in this order.
 
         Args:
           images: [B, H, W, C] or [B, C, H, W].
-          drawn: some of Keras' parameters, [B] each; a missing one does
-            nothing.
+          drawn: some of Keras' parameters, [B] each. A missing parameter
+            changes nothing.
 
         Returns:
           float32, of the same shape.
@@ -237,10 +236,10 @@ class LegacyAugmentation(Transform):
             images = _flip(images, drawn)
         images = tf.cast(images, tf.float32)
         if "channel_shift_intensity" in drawn:
-            shift = _per_picture(drawn["channel_shift_intensity"])
+            shift = _per_image(drawn["channel_shift_intensity"])
             images = _shift_channels(images, shift)
         if "brightness" in drawn:
-            images = _brighten(images, _per_picture(drawn["brightness"]))
+            images = _brighten(images, _per_image(drawn["brightness"]))
         if self.channels_first:
             images = tf.transpose(images, (0, 3, 1, 2))
         return images
@@ -254,8 +253,8 @@ class LegacyAugmentation(Transform):
                 return drawn[name]
             return tf.fill([batch], NEUTRAL[name])
 
-        # Shifting channels and flipping commute, so that flips can be part
-        # of the one resampling.
+        # Channel shifts and flips commute, so the flips can be part of the
+        # one resampling.
         matrix = affine_matrix(
             {
                 "rotation": value("theta"),
@@ -286,16 +285,16 @@ def _symmetric(uniform: tf.Tensor, reach: float) -> tf.Tensor:
 
 
 def _float32(images: tf.Tensor) -> tf.Tensor:
-    # cval may lie outside of an integer dtype's range.
+    # cval may lie outside the range of an integer dtype.
     return tf.cast(images, tf.float32)
 
 
-def _per_picture(parameter: tf.Tensor) -> tf.Tensor:
+def _per_image(parameter: tf.Tensor) -> tf.Tensor:
     return parameter[:, None, None, None]
 
 
 def _round_half_away(images: tf.Tensor) -> tf.Tensor:
-    """As SciPy stores an interpolated value in an array of integers."""
+    """Rounds as SciPy does when it stores a value in an integer array."""
     return tf.sign(images) * tf.floor(tf.abs(images) + 0.5)
 
 
@@ -303,7 +302,7 @@ def _flip(images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
     for name, axis in (("flip_vertical", 1), ("flip_horizontal", 2)):
         if name in drawn:
             flipped = tf.reverse(images, [axis])
-            images = tf.where(_per_picture(drawn[name]), flipped, images)
+            images = tf.where(_per_image(drawn[name]), flipped, images)
     return images
 
 
@@ -315,17 +314,17 @@ def _extremes(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _shift_channels(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    """Adds, within each picture's own range of values."""
+    """Adds the shift and clips to each image's own range of values."""
     low, high = _extremes(images)
     return tf.clip_by_value(images + shift, low, high)
 
 
 def _brighten(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Scales as Pillow does pictures of uint8, whatever the range was.
+    """Multiplies by the factor as Pillow does with uint8.
 
-    Values are cut to integers before and after, so a picture in [0, 1]
-    comes out nearly black. One that leaves [0, 255] is stretched to it and
-    back. A fourth channel, alpha, is only cut to integers.
+    Values are truncated to integers before and after, so an image in [0, 1]
+    becomes nearly black. An image with values outside [0, 255] is stretched
+    to that range and back. The factor does not change a fourth channel.
     """
     low, high = _extremes(images)
     leaves = (low < 0) | (high > 255)
@@ -338,160 +337,6 @@ def _brighten(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     return tf.where(leaves, bright / 255 * (high - low) + low, bright)
 
 
-@dataclasses.dataclass(frozen=True, repr=False, eq=False)
-class Statistics(Transform):
-    """Subtracts a mean and divides by a deviation + 1e-6.
-
-    Unlike FeaturewiseNormalize it takes arrays of any shape, which scripts
-    write into a generator's ``mean`` and ``std``.
-
-    Attributes:
-      mean: float32 that broadcasts over a picture, or None.
-      std: float32 that broadcasts over a picture, or None.
-    """
-
-    random: ClassVar[bool] = False
-
-    mean: tf.Tensor | None = None
-    std: tf.Tensor | None = None
-
-    def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
-        """[B, ...] → float32[B, ...]."""
-        del drawn
-        images = tf.cast(images, tf.float32)
-        if self.mean is not None:
-            images -= self.mean
-        if self.std is not None:
-            images /= self.std + EPSILON
-        return images
-
-
-def standardisation(
-    *,
-    rescale: float | None,
-    center: bool,
-    std: bool,
-    statistics: tuple[np.ndarray | None, ...],
-) -> tuple[Transform, ...]:
-    """The part of ImageDataGenerator that draws nothing, in its order.
-
-    Args:
-      rescale: factor, or None.
-      center: subtract each picture's mean.
-      std: divide by each picture's deviation.
-      statistics: of the data set: mean, deviation and whitening matrix,
-        each an array or None.
-    """
-    with tf.init_scope(), tf.device("CPU:0"):
-        mean, deviation = (
-            None if array is None else tf.constant(array, tf.float32)
-            for array in statistics[:2]
-        )
-    steps = []
-    if rescale:
-        steps.append(Rescale(rescale))
-    if center or std:
-        steps.append(SamplewiseNormalize(center=center, std=std))
-    if mean is not None or deviation is not None:
-        steps.append(Statistics(mean, deviation))
-    if statistics[2] is not None:
-        steps.append(ZCAWhitening(statistics[2], mean=(0.0,)))
-    return tuple(steps)
-
-
-@dataclasses.dataclass(frozen=True)
-class Picturing:
-    """From pictures to what a generator yields, a batch at a time.
-
-    Attributes:
-      augmentation: the random part.
-      function: the user's preprocessing_function, of one NumPy picture.
-      standardise: the rest.
-      dtype: of the result, and of what ``function`` is given.
-    """
-
-    augmentation: LegacyAugmentation
-    function: Callable[[np.ndarray], np.ndarray] | None
-    standardise: tuple[Transform, ...]
-    dtype: str
-
-    @functools.cached_property
-    def _programs(self) -> tuple[Compose, ...]:
-        if self.function is None:
-            return (Compose([self.augmentation, *self.standardise]),)
-        return Compose([self.augmentation]), Compose(self.standardise)
-
-    def __call__(
-        self, images: tf.Tensor, keys: tf.Tensor, count: tf.Tensor | int
-    ) -> tf.Tensor:
-        """The first ``count`` pictures of a batch, augmented.
-
-        Args:
-          images: [B, H, W, C] or [B, C, H, W].
-          keys: uint32[B, 2].
-          count: how many of the batch to keep: a partial batch is computed
-            at full size, so that one compiled program serves all.
-        """
-        images = self._programs[0](images, keys)[:count]
-        if self.function is not None:
-            shape = images.shape
-            images = tf.cast(images, self.dtype)
-            images = tf.numpy_function(self._each, [images], tf.float32)
-            images.set_shape(shape)
-            images = self._programs[1](images)
-        return tf.cast(images, self.dtype)
-
-    def _each(self, images: np.ndarray) -> np.ndarray:
-        result = np.empty(images.shape, np.float32)
-        for place, image in enumerate(images):
-            result[place] = self.function(image)
-        return result
-
-
-@dataclasses.dataclass(frozen=True)
-class ByHand:
-    """A batch picture by picture, for a subclass that overrides a method.
-
-    Attributes:
-      generator: an ImageDataGenerator.
-      dtype: of the result.
-    """
-
-    generator: Any
-    dtype: str
-
-    def __call__(
-        self, images: tf.Tensor, keys: tf.Tensor, count: tf.Tensor | int
-    ) -> tf.Tensor:
-        """As ``Picturing``."""
-        images, keys = images[:count], keys[:count]
-        result = tf.numpy_function(self._each, [images, keys], self.dtype)
-        result.set_shape(images.shape)
-        return result
-
-    def _each(self, images: np.ndarray, keys: np.ndarray) -> np.ndarray:
-        result = np.empty(images.shape, self.dtype)
-        # Such methods draw from NumPy's global generator, which Keras' class
-        # seeds for them.
-        with _SEEDING:
-            before = np.random.get_state()
-            np.random.seed(keys[0])
-            try:
-                for place, image in enumerate(images.astype(self.dtype)):
-                    result[place] = self._one(image)
-            finally:
-                np.random.set_state(before)
-        return result
-
-    def _one(self, image: np.ndarray) -> np.ndarray:
-        parameters = self.generator.get_random_transform(image.shape)
-        image = self.generator.apply_transform(image, parameters)
-        return self.generator.standardize(image)
-
-
-_SEEDING = threading.Lock()
-
-
 @tf.function(jit_compile=True, autograph=False)
 def _uniform(key: tf.Tensor) -> tf.Tensor:
     return draws.Draws(key[None], 0).uniform(_DRAWS)
@@ -500,7 +345,7 @@ def _uniform(key: tf.Tensor) -> tf.Tensor:
 def draw_one(
     augmentation: LegacyAugmentation, seed: int, shape: Shape
 ) -> dict[str, Any]:
-    """A picture's parameters, as ImageDataGenerator's dictionary."""
+    """Draws the parameters of one image, as Keras' dictionary."""
     uniform = _uniform(draws.example_keys(seed, 0, 0))
     drawn = augmentation.parameters(uniform, shape)
     return NEUTRAL | {name: _item(value) for name, value in drawn.items()}
@@ -515,7 +360,16 @@ def apply_one(
     image: np.ndarray,
     parameters: dict[str, Any],
 ) -> np.ndarray:
-    """Applies ImageDataGenerator's dictionary to a picture, to float32."""
+    """Applies Keras' dictionary of parameters to one image.
+
+    Args:
+      augmentation: says how to fill, interpolate and round.
+      image: rank 3.
+      parameters: Keras' names; a missing parameter changes nothing.
+
+    Returns:
+      float32, of the same shape.
+    """
     drawn = {}
     for name, neutral in NEUTRAL.items():
         value = parameters.get(name, neutral)
