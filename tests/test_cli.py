@@ -59,11 +59,6 @@ def test_arch_alone_is_the_whole_documented_recipe(arch):
 def test_flagfile_and_documented_recipe_are_the_same(arch):
     path = FOLDER / f"{'quick' if arch == 'quick65k' else arch}.cfg"
     assert recipe_of(f"--flagfile={path}") == RECIPES[arch]
-    lines = path.read_text(encoding="utf-8").splitlines()
-    names = [line[2:].split("=")[0] for line in lines if line[:2] == "--"]
-    assert set(names) <= set(recipes.specs(Recipe))
-    for heading in ["# Architecture", "# Augmentation", "# Training"]:
-        assert heading in lines
 
 
 CHANGED = {
@@ -460,10 +455,10 @@ def test_help_states_unit_and_documented_values():
     flags.define(RunOptions, flag_values=values)
     assert "degrees" in values["shear"].help
     assert (
-        "Recipes: strided400k 0.2, pool2m 0.0, compact500k 0.0, wide900k"
-        " 0.3, quick65k 0.0." in values["shear"].help
+        "Recipes: strided400k 0.2, pool2m 0, compact500k 0, wide900k"
+        " 0.3, quick65k 0." in values["shear"].help
     )
     assert "All recipes: adam." in values["optimizer"].help
     assert "Recipes: compact500k 10." in values["hold_epochs"].help
-    assert values["elastic_sigma"].help.endswith("[0, 100]. Default: 4.0.")
+    assert values["elastic_sigma"].help.endswith("[0, 100]. Default: 4.")
     assert "Default: 5000." in values["validation_size"].help

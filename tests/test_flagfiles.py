@@ -1,9 +1,13 @@
 """Flagfiles to recipe and options and back, without absl."""
 
+import dataclasses
+import pathlib
+
 import pytest
 
 from mnistpipe.errors import UsageError, UserError
-from mnistpipe.recipes import RECIPES, Recipe, RunOptions, flagfiles
+from mnistpipe.recipes import RECIPES, Recipe, RunOptions, flagfiles, specs
+from mnistpipe.recipes.flagfiles import GROUPS
 
 # What a run wrote before the fields precision and watch_test existed, and
 # before fields without effect were left out.
@@ -84,6 +88,39 @@ OLD_OPTIONS = RunOptions(
 )
 
 
+FLAGS = pathlib.Path(__file__).parents[1] / "flags"
+NAMES = {arch: "quick" if arch == "quick65k" else arch for arch in RECIPES}
+
+
+@pytest.mark.parametrize("arch", RECIPES)
+def test_a_recipes_flagfile_is_complete_and_has_nothing_that_is_off(arch):
+    path = FLAGS / f"{NAMES[arch]}.cfg"
+    assert flagfiles.read(str(path)) == (RECIPES[arch], RunOptions())
+    text = path.read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line[2:] in GROUPS] == [
+        f"# {group}" for group in GROUPS
+    ]
+    assert max(map(len, text.splitlines())) <= 80
+    named = dict(
+        line.removeprefix("--").split("=")
+        for line in text.splitlines()
+        if line.startswith("--")
+    )
+    # Without the catalog of recipes, too, the flagfile is the whole recipe.
+    known = specs(Recipe)
+    alone = Recipe(**{n: known[n].parse(value) for n, value in named.items()})
+    unused = RECIPES[arch].unused_fields()
+    neutral = {name: known_default(name) for name in unused}
+    assert alone == RECIPES[arch].replace(**neutral)
+    assert set(unused).isdisjoint(named)
+    assert {"0", "false", "none", "float32"}.isdisjoint(named.values())
+
+
+def known_default(name):
+    (field,) = (f for f in dataclasses.fields(Recipe) if f.name == name)
+    return field.default
+
+
 @pytest.fixture
 def cfg(tmp_path):
     """Writes a flagfile and returns its path."""
@@ -106,7 +143,7 @@ def test_a_flagfile_of_an_older_version(cfg):
 @pytest.mark.parametrize("arch", RECIPES)
 def test_text_leaves_out_what_has_no_effect_and_nothing_else(arch, cfg):
     recipe = RECIPES[arch].replace(rotation=0.1 + 0.2, vertical_flip=True)
-    options = RunOptions(seed=2**63 - 1, evaluate_test=False)
+    options = RunOptions(seed=2**63 - 1, evaluate_test=False, data="/data/v1.0")
     text = flagfiles.text(recipe, options)
     assert flagfiles.read(cfg(text), whole=True) == (recipe, options)
     named = [line[2:].split("=")[0] for line in text.splitlines()]
@@ -116,7 +153,7 @@ def test_text_leaves_out_what_has_no_effect_and_nothing_else(arch, cfg):
     assert "run_dir" not in named and "resume" not in named
     # A field may have no effect and yet differ from the documented recipe.
     different = {**vars(recipe), "elastic_sigma": 7.0}
-    assert "--elastic_sigma=7.0\n" in flagfiles.text(Recipe(**different))
+    assert "--elastic_sigma=7\n" in flagfiles.text(Recipe(**different))
 
 
 def test_a_flagfile_that_was_cut_off_is_refused(cfg):

@@ -197,4 +197,8 @@ def suggestion(value: Any, names: Iterable[str]) -> str:
 
 def text_of(value: Any) -> str:
     """Returns a field's value as flagfiles and `--help` write the value."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return str(value).removesuffix(".0")
+    return str(value)
