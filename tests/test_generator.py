@@ -3,19 +3,14 @@
 import inspect
 import warnings
 
-import keras
 import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from replayed_keras import Real
 
 from mnistpipe.pipeline import draws
 from mnistpipe.pipeline.generator import ImageDataGenerator
-
-if keras.__version__.startswith("2."):
-    from keras.preprocessing.image import ImageDataGenerator as Real
-else:
-    from keras.src.legacy.preprocessing.image import ImageDataGenerator as Real
 
 SHAPES = [(28, 28), (20, 33), (33, 20), (7, 9), (1, 1), (64, 48)]
 FILL_MODES = ["nearest", "constant", "reflect", "wrap"]
@@ -64,10 +59,7 @@ def far(ours, theirs, picture):
 
 @pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("fill_mode", FILL_MODES)
-@pytest.mark.parametrize("drawn_by", ["ours", "theirs"])
-def test_the_same_parameters_give_the_same_picture(
-    rng, fill_mode, order, drawn_by
-):
+def test_the_same_parameters_give_the_same_picture(rng, fill_mode, order):
     differing, points = 0, 0
     for round_ in range(60):
         shape = (*SHAPES[round_ % 6], [1, 3][round_ // 6 % 2])
@@ -79,7 +71,7 @@ def test_the_same_parameters_give_the_same_picture(
             **arguments,
         )
         picture = random_picture(rng, shape)
-        drawing = ours if drawn_by == "ours" else theirs
+        drawing = [ours, theirs][round_ // 12 % 2]
         drawn = drawing.get_random_transform(shape, seed=round_)
         result = ours.apply_transform(picture, drawn)
         expected = theirs.apply_transform(picture.copy(), drawn)
@@ -278,8 +270,6 @@ def twice_minus_one(picture):
 
 
 PIPELINES = {
-    "rescale": {"rescale": 1 / 255},
-    "all drawn": DRAWN,
     "samplewise": {
         **DRAWN,
         "samplewise_center": True,
@@ -310,7 +300,6 @@ PIPELINES = {
         "samplewise_std_normalization": True,
         "featurewise_std_normalization": True,
     },
-    "nothing": {},
 }
 
 

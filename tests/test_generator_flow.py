@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from replayed_keras import Real
 
-from mnistpipe.pipeline.generator import ImageDataGenerator
+from mnistpipe.pipeline.generator import (
+    ImageDataGenerator,
+    NumpyArrayIterator,
+)
 
 IS_KERAS_2 = keras.__version__.startswith("2.")
-if IS_KERAS_2:
-    from keras.preprocessing.image import ImageDataGenerator as Real
-else:
-    from keras.src.legacy.preprocessing.image import ImageDataGenerator as Real
 
 COUNT, BATCH = 50, 12  # the last batch has 2
 
@@ -36,13 +36,14 @@ def moving(**arguments):
     )
 
 
-def network(shape=(9, 8, 1), classes=5):
+@pytest.fixture(scope="module")
+def model():
+    """One for all tests, since every network is compiled anew."""
     model = keras.Sequential(
         [
-            keras.layers.Flatten(input_shape=shape)
-            if IS_KERAS_2
-            else keras.layers.Flatten(),
-            keras.layers.Dense(classes, activation="softmax"),
+            keras.Input((9, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, activation="softmax"),
         ]
     )
     model.compile("sgd", "categorical_crossentropy", metrics=["accuracy"])
@@ -225,6 +226,113 @@ def test_a_subclass_that_overrides_a_method(images):
     same(list(flow.dataset(1).as_numpy_iterator())[1], batch)
 
 
+def negative(self, x):
+    return -x
+
+
+def test_methods_replaced_on_an_instance_or_a_class(images, monkeypatch):
+    arguments = {"batch_size": BATCH, "seed": 1}
+    expected = next(moving().flow(images, **arguments))
+    replaced = moving()
+    replaced.standardize = lambda x: -x
+    results = [next(replaced.flow(images, **arguments))]
+
+    class Subclass(ImageDataGenerator):
+        standardize = negative
+
+    subclass = Subclass(rotation_range=20, width_shift_range=0.1)
+    results.append(next(subclass.flow(images, **arguments)))
+    with monkeypatch.context() as patching:
+        patching.setattr(ImageDataGenerator, "standardize", negative)
+        results.append(next(moving().flow(images, **arguments)))
+    for result in results:  # the same draws, whatever is overridden
+        np.testing.assert_allclose(result, -expected, atol=0.3)
+    same(next(moving().flow(images, **arguments)), expected)
+
+
+def test_batch_methods_replaced_on_an_instance(images, labels):
+    def replaced(index_array):
+        noise = np.random.uniform(size=(len(index_array), 2))
+        return images[index_array], noise
+
+    flow, again = (
+        moving().flow(images, labels, batch_size=BATCH, seed=1)
+        for _ in range(2)
+    )
+    for one in (flow, again):
+        one._get_batches_of_transformed_samples = replaced
+    state = np.random.get_state()[1].copy()
+    x, noise = next(flow)
+    assert x.dtype == np.uint8 and x.shape == (BATCH, 9, 8, 1)
+    same((x, noise), again[0])  # NumPy is seeded for the method
+    same(again[1], again[1])
+    assert np.any(noise != again[1][1])
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    with pytest.raises(ValueError, match="_get_batches_of_transformed_samples"):
+        flow.dataset()
+
+
+@pytest.mark.parametrize("name", ["_set_index_array", "next"])
+def test_a_dataset_of_an_iterator_with_its_own_order_is_refused(images, name):
+    flow = moving().flow(images)
+    setattr(flow, name, lambda: None)
+    with pytest.raises(ValueError, match=f"overrides {name}"):
+        flow.dataset()
+
+
+def test_an_order_of_ones_own_is_new_every_epoch(images):
+    class Random(NumpyArrayIterator):
+        def _set_index_array(self):
+            self.index_array = np.random.permutation(self.n)[:20]
+
+    flows = [
+        Random(images, np.arange(COUNT), ImageDataGenerator(), 10, seed=1)
+        for _ in range(2)
+    ]
+    orders = []
+    for flow in flows:
+        flow.n = 20
+        orders.append([next(flow)[1] for _ in range(4)])
+    same(*orders)
+    assert set(orders[0][0]) != set(orders[0][2])
+
+
+def test_pictures_of_an_iterator_may_be_replaced(images):
+    flow = ImageDataGenerator().flow(images, shuffle=False)
+    assert flow.x.dtype == np.float32 and flow.x is flow.x
+    first = next(flow)
+    flow.x = images[::-1]
+    same(flow[0], images[::-1][: len(first)])
+    same(flow.x, images[::-1])
+
+
+def test_fit_measures_with_methods_of_ones_own(images):
+    class Dark(ImageDataGenerator):
+        def random_transform(self, x, seed=None):
+            return np.full_like(x, np.random.randint(2, 4))
+
+    generator = Dark(featurewise_center=True)
+    generator.fit(images, augment=True, seed=1)
+    assert 2 < generator.mean.item() < 3
+    again = Dark(featurewise_center=True)
+    again.fit(images, augment=True, seed=1)
+    same(again.mean, generator.mean)
+
+
+def test_functions_that_draw_from_numpy_repeat(images):
+    """As with seed= in Keras, but for any batch size and order."""
+
+    def noisy(picture):
+        return picture + np.random.uniform(size=picture.shape)
+
+    generator = ImageDataGenerator(preprocessing_function=noisy)
+    flow = generator.flow(images, batch_size=BATCH, seed=1)
+    same(flow[1], flow[1])
+    whole = generator.flow(images, batch_size=COUNT, shuffle=False, seed=1)[0]
+    same(flow[1], whole[flow.index_array[BATCH : 2 * BATCH]])
+    assert np.any(flow[0] != next(iter(flow.dataset(1, start=1))))
+
+
 def test_the_users_function_sees_each_picture_once(images):
     seen = []
 
@@ -365,7 +473,6 @@ def halved(picture):
 @pytest.mark.parametrize(
     "arguments",
     [
-        {},
         {"preprocessing_function": halved, "samplewise_center": True},
         {"zca_whitening": True, "rescale": 1 / 255, "dtype": "float64"},
     ],
@@ -382,19 +489,23 @@ def test_the_dataset_has_the_same_bits(images, labels, arguments):
     same(batch, batches[len(flow)])
     x, y = flow.dataset().element_spec
     assert x.shape.as_list() == [None, 9, 8, 1] and y.shape[1] == 5
-    only = moving().flow(images, batch_size=64, seed=2)
-    same(next(only.dataset(1).as_numpy_iterator()), next(only))
+
+
+def test_a_dataset_without_labels(images):
+    flow = ImageDataGenerator(horizontal_flip=True).flow(
+        images, batch_size=64, seed=2
+    )
+    same(next(flow.dataset(1).as_numpy_iterator()), next(flow))
 
 
 # -- taken by Keras -----------------------------------------------------------
 
 
-def test_fit_evaluate_and_predict(images, labels):
+def test_fit_evaluate_and_predict(images, labels, model):
     train = moving(rescale=1 / 255).flow(images, labels, batch_size=BATCH)
     valid = ImageDataGenerator(rescale=1 / 255).flow(
         images, labels, batch_size=BATCH, shuffle=False
     )
-    model = network()
     history = model.fit(train, epochs=2, validation_data=valid, verbose=0)
     assert len(history.history["val_loss"]) == 2
     predicted = model.predict(valid, verbose=0)
@@ -421,12 +532,12 @@ class _Steps(keras.callbacks.Callback):
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
 @pytest.mark.parametrize("steps", [None, 3, 4, 5])
-def test_fit_takes_as_many_steps_as_with_keras(images, labels, steps):
+def test_fit_takes_as_many_steps_as_with_keras(images, labels, steps, model):
     taken = []
     for kind in (ImageDataGenerator, Real):
         callback = _Steps()
         flow = kind().flow(images, labels, batch_size=BATCH)
-        network().fit(
+        model.fit(
             flow,
             steps_per_epoch=steps,
             epochs=3,
@@ -437,7 +548,7 @@ def test_fit_takes_as_many_steps_as_with_keras(images, labels, steps):
     assert taken[0] == taken[1]
 
 
-def test_fit_shows_new_pictures_every_epoch(images):
+def test_fit_shows_new_pictures_every_epoch(images, model):
     seen = []
 
     class Recorder(ImageDataGenerator):
@@ -448,7 +559,7 @@ def test_fit_shows_new_pictures_every_epoch(images):
     flow = Recorder(rotation_range=30).flow(
         images[:4], np.eye(5)[:4], batch_size=4, shuffle=False, seed=1
     )
-    network().fit(flow, epochs=3, verbose=0, shuffle=False)
+    model.fit(flow, epochs=3, verbose=0, shuffle=False)
     first = {picture.tobytes() for picture in seen if picture.size}
     assert len(first) >= 12  # four pictures, each in three epochs
 
@@ -471,12 +582,12 @@ def test_a_generator_of_image_and_mask(images):
     assert len(losses) == 2 and np.isfinite(losses).all()
 
 
-def test_threads_of_keras(images, labels):
+def test_threads_of_keras(images, labels, model):
     flow = moving().flow(images, labels, batch_size=BATCH)
     workers = {"workers": 3} if IS_KERAS_2 else {}
     if not IS_KERAS_2:
         flow.workers = 3
-    history = network().fit(flow, verbose=0, **workers)
+    history = model.fit(flow, verbose=0, **workers)
     assert np.all(np.isfinite(history.history["loss"]))
 
 

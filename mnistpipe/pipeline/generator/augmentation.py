@@ -343,10 +343,16 @@ def _uniform(key: tf.Tensor) -> tf.Tensor:
 
 
 def draw_one(
-    augmentation: LegacyAugmentation, seed: int, shape: Shape
+    augmentation: LegacyAugmentation, key: Any, shape: Shape
 ) -> dict[str, Any]:
-    """Draws the parameters of one image, as Keras' dictionary."""
-    uniform = _uniform(draws.example_keys(seed, 0, 0))
+    """Draws the parameters of one image, as Keras' dictionary.
+
+    Args:
+      augmentation: says what to draw.
+      key: uint32[2].
+      shape: of the image.
+    """
+    uniform = _uniform(tf.convert_to_tensor(key))
     drawn = augmentation.parameters(uniform, shape)
     return NEUTRAL | {name: _item(value) for name, value in drawn.items()}
 

@@ -30,6 +30,18 @@ EPSILON = 1e-6  # Keras' class adds it to a standard deviation.
 
 # Reentrant: a user's batch method may call a user's image method.
 _SEEDING = threading.RLock()
+_DRAWING = threading.local()
+
+
+def take_key() -> np.ndarray | None:
+    """Returns the key of the image that a batch is at, once, or None.
+
+    get_random_transform has no argument for it, and user code calls
+    get_random_transform.
+    """
+    key = getattr(_DRAWING, "key", None)
+    _DRAWING.key = None
+    return key
 
 
 @contextlib.contextmanager
@@ -224,12 +236,15 @@ class PerImageAugmenter:
 
     def _each(self, images: np.ndarray, keys: np.ndarray) -> np.ndarray:
         result = np.empty(images.shape, self.dtype)
-        with numpy_seeded(keys[0]):
-            for place, image in enumerate(images.astype(self.dtype)):
-                result[place] = self._one(image)
+        images = images.astype(self.dtype)
+        for place, (image, key) in enumerate(zip(images, keys, strict=True)):
+            with numpy_seeded(key):
+                result[place] = self._one(image, key)
         return result
 
-    def _one(self, image: np.ndarray) -> np.ndarray:
+    def _one(self, image: np.ndarray, key: np.ndarray) -> np.ndarray:
+        _DRAWING.key = key
         parameters = self.generator.get_random_transform(image.shape)
+        _DRAWING.key = None
         image = self.generator.apply_transform(image, parameters)
         return self.generator.standardize(image)

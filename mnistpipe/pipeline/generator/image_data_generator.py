@@ -60,8 +60,8 @@ class ImageDataGenerator(ImageTransformer):
     * apply_transform: Keras may return its argument itself. Here a copy.
     * overridden methods: as in Keras, get_random_transform, apply_transform,
       standardize and an iterator's _get_batches_of_transformed_samples,
-      _set_index_array and next may be overridden, or replaced on an instance;
-      the images are then made one by one, at Keras' speed. dataset() refuses
+      _set_index_array and next may be overridden, or replaced on an instance.
+      The images are then made one by one, at Keras' speed. dataset() refuses
       iterators with overridden methods by name. on_epoch_end must call
       super().on_epoch_end(), which starts the next epoch's draws.
     * saved files: Keras ends their names with a random number. Here the

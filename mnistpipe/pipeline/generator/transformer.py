@@ -31,6 +31,7 @@ from mnistpipe.pipeline.generator.augmenters import (
     PerImageAugmenter,
     is_overridden,
     standardisation,
+    take_key,
 )
 from mnistpipe.pipeline.generator.iterator import fresh_seed
 from mnistpipe.pipeline.transforms.affine import AXES
@@ -275,8 +276,11 @@ class ImageTransformer:
           zx and zy; flip_horizontal and flip_vertical;
           channel_shift_intensity and brightness, None if not asked for.
         """
-        seed = fresh_seed() if seed is None else draws.check_seed(seed)
-        return draw_one(self.augmentation(), seed, tuple(img_shape))
+        key = take_key() if seed is None else None
+        if key is None:
+            seed = fresh_seed() if seed is None else draws.check_seed(seed)
+            key = draws.example_keys(seed, 0, 0)
+        return draw_one(self.augmentation(), key, tuple(img_shape))
 
     def apply_transform(
         self, x: np.ndarray, transform_parameters: dict[str, Any]
