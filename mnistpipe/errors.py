@@ -1,11 +1,10 @@
-"""What a user can cause: one line of text and an exit status, no traceback."""
+"""Errors that a user can cause: one line of text and an exit status."""
 
 
 class UserError(ValueError):
-    """Wrong input; the message is one line: expected, got, what exists.
+    """Wrong input. The message is one line: expected, got, what exists.
 
-    ``status`` is the exit status that a binary ends with: 1, or 2 where the
-    command line itself is wrong.
+    A binary ends with ``status``: 1, or 2 if the command line itself is wrong.
     """
 
     status = 1

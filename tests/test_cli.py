@@ -1,4 +1,4 @@
-"""Flags to recipe and back, through absl's own parsing."""
+"""From command lines, through absl's own parsing, to recipes and options."""
 
 import io
 import os
@@ -222,6 +222,10 @@ def test_a_flag_without_effect_is_refused():
         (["--epochs=1e3"], ["an integer in", "got '1e3'"]),
         (["--epochs=-1"], ["--epochs=-1", "got -1"]),
         (["--batch_size=0"], ["an integer in [1, 1000000], got 0"]),
+        (["--batch_size=6.4"], ["an integer in", "got '6.4'"]),
+        (["--learning_rate=nan"], ["learning_rate", "got nan"]),
+        (["--validation=all"], ["split, none, test, got 'all'"]),
+        (["--seed=-1"], ["seed", "got -1"]),
         (["--rotation=nan"], ["a number in [0, 180], got nan"]),
         (["--rotation=1e999"], ["a number in [0, 180], got inf"]),
         (["--zoom=1"], ["a number in [0, 1), got 1.0"]),

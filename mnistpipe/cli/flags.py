@@ -7,7 +7,7 @@ the options. If a flag is given twice, the last value counts.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from absl import flags
 
@@ -72,7 +72,9 @@ def read(
     """
     values = given(flag_values)
     values = {name: values[name] for name in recipes.specs(cls).keys() & values}
-    return recipes.recipe_with(values) if cls is Recipe else cls(**values)
+    if cls is Recipe:
+        return cast(Fields, recipes.recipe_with(values))
+    return cls(**values)
 
 
 def given(flag_values: flags.FlagValues = flags.FLAGS) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""tensorflow-addons: where its optimizers can be had, and why not elsewhere.
+"""Which optimizers need tensorflow-addons, and whether it can be used here.
 
-It ended in May 2024. Its last release, 0.23, imports only beside Keras 2, so
-with TensorFlow 2.15 and Python 3.11 at most (the extra ``addons``). Of its
-optimizers that are taken here Keras 3 has one itself, since 3.5: LAMB.
+tensorflow-addons ended in May 2024. Its last release, 0.23, imports only with
+Keras 2, so with TensorFlow 2.15 and Python up to 3.11 (the extra ``addons``).
+Of the optimizers in ``ADDONS``, Keras itself has LAMB since Keras 3.5.
 
-No TensorFlow here: what is missing is said before it takes its seconds.
+This module imports no TensorFlow, so that an error comes at once.
 """
 
 import importlib
@@ -20,26 +20,26 @@ _KERAS_WITH_LAMB = (3, 5)
 
 
 def lack(recipe: Recipe) -> str:
-    """Why the recipe's optimizer cannot be had here; empty where it can."""
+    """Returns why the optimizer cannot be used here; empty if it can."""
     name = recipe.optimizer
     reason = _missing(name)
     if reason:
         good = ", ".join(one for one in OPTIMIZERS if not _missing(one))
         return f"optimizer: expected one of {good}, got {name!r}, {reason}"
-    if recipe.ema_momentum and _is_theirs(name):
+    if recipe.ema_momentum and _needs_addons(name):
         return (
-            f"ema_momentum: expected 0 with optimizer={name}, since"
-            f" {_PACKAGE}' optimizers keep no averages, got"
+            f"ema_momentum: expected 0 with optimizer={name}, since the"
+            f" optimizers of {_PACKAGE} keep no averages, got"
             f" {recipe.ema_momentum}"
         )
     return ""
 
 
 def check(recipe: Recipe) -> None:
-    """Refuses an optimizer that cannot be had here.
+    """Refuses an optimizer that cannot be used here.
 
     Raises:
-      RecipeError: says why, and which can.
+      RecipeError: says why, and names the optimizers that can be used.
     """
     reason = lack(recipe)
     if reason:
@@ -47,17 +47,17 @@ def check(recipe: Recipe) -> None:
 
 
 def load() -> ModuleType:
-    """tensorflow-addons itself, without its notices.
+    """Imports tensorflow-addons without its warnings.
 
     Raises:
-      RecipeError: it is installed and fails.
+      RecipeError: tensorflow-addons is installed but does not import.
     """
     try:
         with warnings.catch_warnings():
-            # It warns of its end, and of each TensorFlow from 2.15 on.
+            # It warns of its end, and of every TensorFlow from 2.15 on.
             warnings.simplefilter("ignore")
             return importlib.import_module("tensorflow_addons")
-    except Exception as error:  # of any kind, beside other packages' versions
+    except (ImportError, AttributeError, TypeError) as error:
         raise RecipeError(
             f"optimizer: expected {_PACKAGE} to import, got"
             f" {type(error).__name__}: {error}"
@@ -65,27 +65,28 @@ def load() -> ModuleType:
 
 
 def versions(recipe: Recipe) -> dict[str, str]:
-    """That of tensorflow-addons, where the recipe's optimizer is its."""
-    if not _is_theirs(recipe.optimizer):
+    """Returns tensorflow-addons' version if the optimizer comes from it."""
+    if not _needs_addons(recipe.optimizer):
         return {}
     return {_PACKAGE: importlib.metadata.version(_PACKAGE)}
 
 
-def _is_theirs(name: str) -> bool:
-    """Whether it is taken from tensorflow-addons, and not from Keras."""
-    kept = name == "lamb" and _keras() >= _KERAS_WITH_LAMB
-    return name in ADDONS and not kept
+def _needs_addons(name: str) -> bool:
+    """Whether the optimizer comes from tensorflow-addons, not from Keras."""
+    in_keras = name == "lamb" and _keras() >= _KERAS_WITH_LAMB
+    return name in ADDONS and not in_keras
 
 
 def _missing(name: str) -> str:
-    if not _is_theirs(name):
+    """Returns why the optimizer is not available; empty if it is."""
+    if not _needs_addons(name):
         return ""
     where = "the extra addons has both, on Python 3.10 and 3.11"
     if _keras() >= (3,):
         version = importlib.metadata.version("keras")
         return (
-            f"which is of {_PACKAGE}: that ended in May 2024 and imports only"
-            f" beside Keras 2, here is Keras {version}; {where}"
+            f"which is of {_PACKAGE}, which ended in May 2024 and imports only"
+            f" with Keras 2; this is Keras {version}; {where}"
         )
     if importlib.util.find_spec("tensorflow_addons") is None:
         return f"which is of {_PACKAGE}, not installed here; {where}"
@@ -93,6 +94,6 @@ def _missing(name: str) -> str:
 
 
 def _keras() -> tuple[int, ...]:
-    """The first two numbers of the version that is installed."""
+    """Returns the first two numbers of the installed version of Keras."""
     version = importlib.metadata.version("keras")
     return tuple(int(number) for number in version.split(".")[:2])

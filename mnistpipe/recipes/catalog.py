@@ -1,4 +1,4 @@
-"""The four documented recipes, and the quick one of this project.
+"""The four documented recipes, and this project's own quick recipe.
 
 Decisions where the document is silent or damaged are marked † with the reason.
 """
@@ -13,18 +13,18 @@ from mnistpipe.recipes.recipe import Recipe
 _RECIPES: tuple[Recipe, ...] = (
     Recipe(
         arch="strided400k",
-        stem="printed",  # † the 128 parameters of the table's first row
-        activation="relu",  # † not printed; the public code has gelu
+        stem="printed",  # † has the 128 parameters of the table's first row
+        activation="relu",  # † not printed; the public code uses gelu
         dropout=0.4,  # † the table has the layers, not the rate
         rotation=10,
         width_shift=0.1,
         height_shift=0.1,
         shear=0.2,  # Keras' shear_range is in degrees
         zoom=0.1,
-        noise=0.05,  # † not clipped: the printed lambda does not
+        noise=0.05,  # † not clipped, as in the printed lambda
         fill_mode="nearest",
         epochs=100,
-        batch_size=64,  # † not printed; recipe 2's
+        batch_size=64,  # † not printed; as in recipe 2
         learning_rate=1e-3,
         label_smoothing=0.1,
         schedule="plateau",
@@ -33,7 +33,7 @@ _RECIPES: tuple[Recipe, ...] = (
         plateau_factor=0.2,
         plateau_min_lr=0.0,  # † not printed; Keras' default
         checkpoint="best",
-        checkpoint_monitor="val_accuracy",  # † not printed; recipe 3's
+        checkpoint_monitor="val_accuracy",  # † not printed; as in recipe 3
     ),
     Recipe(
         arch="pool2m",
@@ -52,7 +52,7 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         arch="compact500k",
-        output_dropout=0.2,  # this project's own network, its own rate
+        output_dropout=0.2,  # † not documented; neither is the network
         rotation=10,
         width_shift=0.1,
         height_shift=0.1,
@@ -73,9 +73,9 @@ _RECIPES: tuple[Recipe, ...] = (
         arch="wide900k",
         dropout=0.25,  # † the table has the layers, not the rate
         output_dropout=0.5,  # † the table ends at Flatten
-        # † The document has lost this recipe's augmentation and its epochs;
-        # these are from a fuller copy of it, except that the copy's zoom of
-        # 0.8, factors from 0.2 to 1.8, is almost surely a typo for 0.08.
+        # † The document has lost this recipe's augmentation and its epochs.
+        # Both are from a fuller copy, except for the zoom: the copy's 0.8,
+        # which means factors from 0.2 to 1.8, is almost surely a typo.
         rotation=8,
         width_shift=0.08,
         height_shift=0.08,
@@ -92,12 +92,12 @@ _RECIPES: tuple[Recipe, ...] = (
         plateau_min_lr=1e-5,
         early_stopping_monitor="val_accuracy",
         early_stopping_patience=10,
-        # restore_best_weights: judged by the best epoch, stopped early or not.
+        # EarlyStopping(restore_best_weights=True) judges by the best epoch.
         checkpoint="best",
         checkpoint_monitor="val_accuracy",
     ),
     # Not documented: the shortest way to a good network on a small machine.
-    # What was tried beside it is in results/.
+    # results/ says which other recipes were tried.
     Recipe(
         arch="quick65k",
         rotation=5,

@@ -1,14 +1,15 @@
-"""The documented scores, and the layer tables, row by row.
+"""The documented scores, and the documented layer tables, row by row.
 
-The input's row is left out. A table that the document does not print in full
-says where it ends; the totals marked † are this project's completion.
+The tables have no row for the input. The note of a table that the document does
+not print in full says where the table ends. Totals marked † are completed by
+this project.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# Percent. The first is of MNIST's 10,000 test images, how its epoch was chosen
-# is not said; the second of a private set that cannot be had.
+# Percent. The first score is of MNIST's 10,000 test images; the document does
+# not say how its epoch was chosen. The second score is of a private set.
 SCORES = {
     "strided400k": (99.72, 98.93),
     "pool2m": (99.65, 98.81),
@@ -18,7 +19,7 @@ SCORES = {
 
 
 class Row(NamedTuple):
-    """One line of a documented table; the shape is without the batch."""
+    """One row of a documented table; the shape is without the batch."""
 
     kind: str
     shape: tuple[int, ...]
@@ -27,12 +28,12 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """What is documented of one architecture.
+    """The documented facts about one architecture.
 
     Attributes:
       rows: the printed rows, from the first layer on.
-      parameters: the documented total, or the greatest one where ``bound``.
-      bound: whether the total is an upper bound.
+      parameters: the documented number of parameters.
+      bound: whether that number is an upper bound.
       non_trainable: the documented parameters that are not trained, or None.
       note: what the document does not say.
     """

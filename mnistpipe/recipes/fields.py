@@ -37,7 +37,7 @@ class Interval:
     open_low: bool = False
     open_high: bool = False
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: Any) -> bool:
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
         return above and below  # both are false for NaN
@@ -127,7 +127,7 @@ class Spec:
         return (
             isinstance(value, number)
             and not isinstance(value, bool)
-            and value in self.interval
+            and (self.interval is None or value in self.interval)
         )
 
 

@@ -117,7 +117,7 @@ def expand(arguments: Iterable[str], known: Mapping[str, Spec]) -> list[str]:
     Raises:
       UsageError: a flagfile cannot be read, or a line is no flag.
     """
-    expanded = []
+    expanded: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         name, equals, path = argument.partition("=")
