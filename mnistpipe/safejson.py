@@ -1,4 +1,4 @@
-"""JSON from files that a stranger may have written."""
+"""JSON from files that somebody else may have written."""
 
 import json
 from typing import Any
@@ -10,13 +10,13 @@ _PIECE = 1 << 20
 
 
 def loads(content: bytes) -> Any:
-    """Parses UTF-8 JSON whose brackets are nested at most 100 deep.
+    """Parses UTF-8 JSON that is not nested endlessly.
 
-    Deeper JSON would end the parser with a RecursionError, and objects that
-    Python deletes while the stack is full would print errors of their own.
+    Without that bound the parser ends in a RecursionError, and meanwhile
+    whatever Python tidies up on a full stack fails as loudly.
 
     Raises:
-      ValueError: the content is not JSON, or is nested too deeply.
+      ValueError: it is no JSON, or nested too deeply.
     """
     if _depth(content) > _DEEPEST:
         raise ValueError(f"brackets more than {_DEEPEST} deep")
@@ -24,7 +24,7 @@ def loads(content: bytes) -> Any:
 
 
 def _depth(content: bytes) -> int:
-    """Returns the depth of the brackets; brackets in strings count too."""
+    """How deep the brackets go, those in strings among them."""
     step = np.zeros(256, np.int64)
     step[list(b"[{")], step[list(b"]}")] = 1, -1
     depth = deepest = 0

@@ -660,6 +660,36 @@ def test_what_agrees_or_may_differ_is_taken(tmp_path):
         resume.settings(str(tmp_path / "gone"), {})
 
 
+@pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.98])
+def test_a_damaged_flagfile_is_named_as_such(tmp_path, share):
+    text = flagfiles.text(RECIPES["strided400k"], RunOptions())
+    path = tmp_path / "flags.cfg"
+    path.write_text(text[: int(len(text) * share)])
+    with pytest.raises(UserError) as error:
+        resume.settings(str(tmp_path), {})
+    assert f"got a damaged {path}: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_state_that_lacks_newer_fields_has_their_defaults(
+    tmp_path, monkeypatch
+):
+    digits = helpers.few_digits()
+    facts = {
+        "recipe": {**vars(RECIPE)},
+        "options": {**vars(RunOptions())},
+        "data": {"fingerprint": digits.fingerprint},
+    }
+    del facts["recipe"]["precision"], facts["options"]["watch_test"]
+    kept = checkpoint.State(step=4, facts=facts, arrays={})
+    monkeypatch.setattr(checkpoint, "newest", lambda path: (kept, []))
+    folder = runfolder.RunFolder(tmp_path)
+    assert resume.load(folder, RECIPE, RunOptions(), digits) == (kept, [])
+    half = RECIPE.replace(precision="mixed_bfloat16")
+    with pytest.raises(UserError, match=r"precision=.*the run has float32"):
+        resume.load(folder, half, RunOptions(), digits)
+
+
 @pytest.mark.parametrize(
     ("recipe", "options", "words"),
     [

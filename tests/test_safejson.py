@@ -1,4 +1,4 @@
-"""safejson parses as json does, except for JSON that is nested too deeply."""
+"""Parsing as json does, but for what is nested too deeply."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_depth(form, monkeypatch):
     assert safejson.loads(nested(100)) == json.loads(nested(100))
     with pytest.raises(ValueError, match="100 deep"):
         safejson.loads(nested(101))
-    # The depth does not depend on how the content is cut into pieces.
+    # However it is cut into pieces.
     monkeypatch.setattr(safejson, "_PIECE", 7)
     safejson.loads(nested(100))
     with pytest.raises(ValueError, match="100 deep"):
@@ -34,6 +34,6 @@ def test_depth(form, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[1,]"])
-def test_content_that_is_not_json(content):
+def test_what_is_no_json(content):
     with pytest.raises(ValueError):
         safejson.loads(content)
