@@ -12,8 +12,6 @@ import tensorflow as tf
 from mnistpipe import pipeline
 from mnistpipe.pipeline import exact
 
-tf.get_logger().setLevel("ERROR")  # many small programs are traced here
-
 SHAPE = (9, 7, 3)
 FITTED = np.random.default_rng(0).integers(0, 256, (400, *SHAPE))
 EXAMPLES = [
@@ -61,6 +59,12 @@ def test_no_transform_is_missing_here():
         if inspect.isclass(thing) and issubclass(thing, pipeline.Transform)
     }
     assert exported - {pipeline.Transform} == {type(x) for x in EXAMPLES}
+
+
+def test_the_packages_help_names_everything():
+    index = [line.split() for line in pipeline.__doc__.splitlines()]
+    named = {words[0] for words in index if len(words) > 1}
+    assert set(pipeline.__all__) <= named
 
 
 @every_transform

@@ -1,5 +1,6 @@
 """tf.data around the stream: the same pictures by every road."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -134,11 +135,140 @@ def test_bad_steps(examples, arguments, message):
 def test_a_feed_without_end_never_repeats_itself(examples):
     images, labels = examples
     stream = pipeline.Stream(COUNT, 25, seed=2)
-    dataset = pipeline.host_dataset(images, labels, stream, AUGMENT)
+    dataset = pipeline.host_dataset(
+        images, labels, stream, AUGMENT, epochs=None
+    )
     assert dataset.cardinality() == tf.data.INFINITE_CARDINALITY
     batches = [pictures.numpy() for pictures, _ in dataset.take(6)]
-    for n, one in enumerate(batches):
+    again = next(iter(dataset))[0].numpy()
+    for n, one in enumerate([*batches, again]):
         assert not any(np.array_equal(one, other) for other in batches[:n])
+
+
+def passes(dataset, count):
+    return [collect(dataset) for _ in range(count)]
+
+
+def assert_epochs(seen, images, numbers):
+    """Each pass shows every example once, by the keys of its epoch."""
+    for (pictures, labels), number in zip(seen, numbers, strict=True):
+        assert sorted(labels) == list(range(COUNT))
+        keys = pipeline.example_keys(2, number, labels)
+        np.testing.assert_array_equal(pictures, AUGMENT(images[labels], keys))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"stop": 7}])
+def test_a_pass_is_an_epoch_and_the_next_pass_is_the_next(examples, arguments):
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+    feed = pipeline.host_dataset(*examples, stream, AUGMENT, **arguments)
+    assert len(feed) == stream.steps_per_epoch == 7
+    assert_epochs(passes(feed, 3), examples[0], [0, 1, 2])
+
+
+def test_a_frozen_feed_repeats_its_pass(examples):
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+    feed = pipeline.host_dataset(*examples, stream, AUGMENT, frozen=True)
+    assert_epochs(passes(feed, 2), examples[0], [0, 0])
+
+
+def test_a_resumed_feed_first_ends_its_epoch(examples):
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+    whole = pipeline.host_dataset(*examples, stream, AUGMENT, epochs=3)
+    assert len(whole) == 21
+    (all_pictures, all_labels) = collect(whole)
+    feed = pipeline.host_dataset(*examples, stream, AUGMENT, start=9)
+    seen = passes(feed, 2)
+    assert [len(labels) for _, labels in seen] == [2 * COUNT - 66, COUNT]
+    for column, wanted in enumerate((all_pictures, all_labels)):
+        rest = np.concatenate([one[column] for one in seen])
+        np.testing.assert_array_equal(rest, wanted[66:])
+
+
+def test_device_passes_are_the_hosts(examples):
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+    feed = pipeline.device_dataset(examples[1], stream)
+    for number in range(2):
+        for (index, key), labels in feed:
+            np.testing.assert_array_equal(index, labels)
+            wanted = pipeline.example_keys(2, number, labels)
+            np.testing.assert_array_equal(key, wanted)
+
+
+class Recorder(keras.Model):
+    """Counts nothing, trains nothing, and remembers what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+        self.seen = []
+
+    def call(self, pictures):
+        tf.numpy_function(lambda p: self.seen.append(p.copy()), [pictures], [])
+        return self.dense(tf.reshape(pictures, [-1, 90]))
+
+
+def test_fit_sees_new_pictures_in_every_epoch(examples):
+    """The trap was stop=steps_per_epoch: the same pictures in each epoch."""
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 25, seed=2)
+    feed = pipeline.host_dataset(
+        images, labels, stream, AUGMENT, stop=stream.steps_per_epoch
+    )
+    model = Recorder()
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(feed, epochs=3, verbose=0, shuffle=False)
+    seen = [p for p in model.seen if p.shape[0] == 25][-6:]
+    for n, one in enumerate(seen):
+        assert not any(np.array_equal(one, other) for other in seen[:n])
+
+
+# What fit takes
+
+
+def test_pictures_alone_and_pictures_in_a_dict(examples):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 8, seed=2)
+    wanted = collect(pipeline.host_dataset(images, labels, stream, AUGMENT))[0]
+    alone = pipeline.host_dataset(images, None, stream, AUGMENT)
+    np.testing.assert_array_equal(np.concatenate(list(alone)), wanted)
+    pair = {"left": images, "right": images}
+    for batch, seen in pipeline.host_dataset(pair, labels, stream, AUGMENT):
+        keys = pipeline.example_keys(2, 0, seen)
+        for side in ("left", "right"):
+            np.testing.assert_array_equal(
+                batch[side], AUGMENT(images[seen], keys)
+            )
+
+
+def test_fit_takes_weights_soft_labels_and_several_outputs(examples):
+    images, labels = examples
+    soft = np.full((COUNT, 4), 0.25, np.float32)
+    stream = pipeline.Stream(COUNT, 25)
+    feed = pipeline.host_dataset(
+        images,
+        (soft, labels.astype(np.float32)),
+        stream,
+        AUGMENT,
+        sample_weight=(np.zeros(COUNT), np.ones(COUNT)),
+    )
+    inputs = keras.Input((10, 9, 1))
+    flat = keras.layers.Flatten()(inputs)
+    outputs = [
+        keras.layers.Dense(4, "softmax", name="classes")(flat),
+        keras.layers.Dense(1, name="number")(flat),
+    ]
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", ["categorical_crossentropy", "mse"])
+    loss = model.fit(feed, verbose=0, shuffle=False).history
+    assert loss["classes_loss"] == [0.0]
+    assert loss["number_loss"][0] > 0
+    weighted = pipeline.host_dataset(
+        images, soft, stream, AUGMENT, sample_weight=np.zeros(COUNT)
+    )
+    single = keras.Model(inputs, outputs[0])
+    single.compile("sgd", "categorical_crossentropy")
+    history = single.fit(weighted, verbose=0, shuffle=False).history
+    assert history["loss"] == [0.0]
 
 
 def test_lists_are_arrays(examples):
@@ -152,10 +282,82 @@ def test_lists_are_arrays(examples):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_feed_takes_a_compose(examples):
+def test_lists_and_transforms_are_taken_for_a_compose(examples):
+    images, labels = examples
     stream = pipeline.Stream(COUNT, 10)
-    with pytest.raises(TypeError, match=r"Expected a Compose. Received: Resc"):
-        pipeline.host_dataset(*examples, stream, pipeline.Rescale(1.0))
+    rescale = pipeline.Rescale(0.5)
+    wanted = images.astype(np.float32) * 0.5
+    for augment in (rescale, [rescale], pipeline.Compose([rescale])):
+        host = pipeline.host_dataset(images, labels, stream, augment)
+        pictures, seen = collect(host)
+        np.testing.assert_array_equal(pictures, wanted[seen])
+        other = pipeline.augmented_dataset(
+            as_dataset(examples), augment, batch_size=7
+        )
+        np.testing.assert_array_equal(collect(other)[0], wanted)
+    for bad in ("flip", np.fliplr):
+        with pytest.raises(TypeError, match=r"Expected a Compose, .* list"):
+            pipeline.host_dataset(*examples, stream, bad)
+        with pytest.raises(TypeError, match=r"Expected a Compose, .* list"):
+            pipeline.augmented_dataset(as_dataset(examples), bad, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": np.zeros((COUNT, 10, 9))}, r"images\[..., None\]"),
+        ({"images": np.zeros(COUNT)}, r"channels\]. Received: \(50,\)"),
+        ({"images": None}, "pictures in arrays"),
+        ({"targets": 3}, "targets in arrays"),
+        (
+            {"targets": None, "sample_weight": np.ones(COUNT)},
+            "targets, since there is a sample_weight",
+        ),
+        ({"sample_weight": np.ones(3)}, "50 examples. Received: .* 3"),
+        ({"epochs": 0}, "epochs to be an integer of at least 1"),
+        ({"epochs": 2, "stop": 9}, "either stop or epochs"),
+    ],
+)
+def test_bad_arrays_and_passes_are_one_line(examples, change, message):
+    images, labels = examples
+    stream = pipeline.Stream(COUNT, 10)
+    arguments = {"images": images, "targets": labels, **change}
+    with pytest.raises(ValueError, match=message) as error:
+        pipeline.host_dataset(stream=stream, augment=AUGMENT, **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_a_second_member_like_a_picture_has_to_be_named(examples):
+    images, labels = examples
+    flip = pipeline.Compose([pipeline.RandomAffine(horizontal_flip=True)])
+    for mask in (images, images[..., 0]):
+        pairs = as_dataset((images, mask))
+        with pytest.raises(ValueError, match=r"masks=True .* masks=False"):
+            pipeline.augmented_dataset(pairs, flip, batch_size=COUNT)
+        left = pipeline.augmented_dataset(
+            pairs, flip, batch_size=COUNT, masks=False
+        )
+        np.testing.assert_array_equal(next(iter(left))[1], mask)
+    scores = np.zeros((COUNT, 10))
+    for other in (labels, scores, np.zeros((COUNT, 4, 4, 1))):
+        pairs = as_dataset((images, other))
+        pipeline.augmented_dataset(pairs, flip, batch_size=COUNT)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (lambda x: tf.data.Dataset.from_tensor_slices(x).batch(5), "unbatch"),
+        (
+            lambda x: tf.data.Dataset.from_tensor_slices(x[..., 0]),
+            r"picture\[..., None\]",
+        ),
+    ],
+)
+def test_other_ranks_are_refused(examples, dataset, message):
+    with pytest.raises(ValueError, match=message) as error:
+        pipeline.augmented_dataset(dataset(examples[0]), AUGMENT, batch_size=2)
+    assert "\n" not in str(error.value)
 
 
 def test_too_few_examples(examples):

@@ -12,8 +12,6 @@ import tensorflow as tf
 from mnistpipe import pipeline
 from mnistpipe.pipeline import layers
 
-tf.get_logger().setLevel("ERROR")  # many small programs are traced here
-
 SHAPE = (8, 6, 3)
 RANDOM = [
     pipeline.RandomAffine(rotation=20, zoom=0.2, fill_mode="reflect"),
@@ -151,6 +149,50 @@ assert layer.get_weights() == [2]
 def test_replicas_draw_apart_and_count_together():
     """In a process of its own: devices are split before anything runs."""
     subprocess.run([sys.executable, "-c", TWO_REPLICAS], check=True)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_masks_move_with_their_pictures(rng, flat):
+    layer = layers.Augment(RANDOM[0], seed=3)
+    images = pictures(rng, 4)
+    masks = images[..., 0] if flat else images[..., :2]
+    seen, moved = layer(images, training=True, masks=masks)
+    wanted = pipeline.Compose([RANDOM[0]])(images, keys(0, 4), masks=masks)
+    np.testing.assert_array_equal(seen, wanted[0])
+    np.testing.assert_array_equal(moved, wanted[1])
+    seen, moved = layer(images, masks=masks)
+    np.testing.assert_array_equal(seen, images)
+    np.testing.assert_array_equal(moved, masks)
+
+
+def test_a_single_picture(rng):
+    layer = layers.Augment(FEW, seed=3)
+    image = pictures(rng, 1)[0]
+    wanted = pipeline.Compose(FEW)(image, keys(0, 1)[0])
+    np.testing.assert_array_equal(layer(image, training=True), wanted)
+    np.testing.assert_array_equal(layer(image), image)
+    assert layer.get_weights() == [1]
+
+
+def test_masks_in_a_model(rng, tmp_path):
+    inputs = keras.Input(SHAPE, dtype="uint8")
+    mask = keras.Input(SHAPE[:2], dtype="int32")
+    outputs = layers.Augment(RANDOM[0], seed=3)(inputs, masks=mask)
+    assert tuple(outputs[1].shape) == (None, *SHAPE[:2])
+    keras.Model([inputs, mask], outputs).save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    images = tf.constant(pictures(rng, 4))
+    masks = tf.cast(images[..., 0], tf.int32)
+    seen, moved = model([images, masks], training=True)
+    assert moved.dtype == tf.int32
+    wanted = pipeline.Compose([RANDOM[0]])(images, keys(0, 4), masks=masks)
+    np.testing.assert_allclose(seen, wanted[0], rtol=0, atol=1e-3)
+    np.testing.assert_array_equal(moved, wanted[1])
+
+
+def test_pictures_without_channels_are_refused():
+    with pytest.raises(ValueError, match="add the channels as a last axis"):
+        layers.Augment(FEW, seed=3)(keras.Input((28, 28)))
 
 
 # Compiled, saved and loaded with a model

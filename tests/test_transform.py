@@ -1,6 +1,8 @@
 """Compose: keys, masks, structures, dtypes, and the same bits anywhere."""
 
+import dataclasses
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -193,6 +195,7 @@ def test_pickling_keeps_the_pictures(rng):
 def test_a_transform_of_ones_own(rng):
     class Invert(pipeline.Transform):
         random = False
+        moves_pixels = False
 
         def apply(self, images, drawn):
             return 255 - tf.cast(images, tf.float32)
@@ -200,6 +203,120 @@ def test_a_transform_of_ones_own(rng):
     images = pictures(rng, 2)
     invert = pipeline.Compose([Invert()])
     np.testing.assert_array_equal(invert(images), 255.0 - images)
+    _, masks = invert(images, masks=images)
+    np.testing.assert_array_equal(masks, images)
+
+
+class Flip(pipeline.Transform):
+    """Moves pixels and says nothing of masks."""
+
+    random = False
+
+    def apply(self, images, drawn):
+        return tf.cast(images[:, :, ::-1], tf.float32)
+
+
+@pytest.mark.parametrize(
+    "flip", [Flip(), pipeline.Apply(tf.image.flip_left_right)], ids=repr
+)
+def test_masks_do_not_stay_behind_in_silence(rng, flip):
+    images = pictures(rng, 2)
+    augment = pipeline.Compose([flip])
+    np.testing.assert_array_equal(augment(images), images[:, :, ::-1])
+    name = type(flip).__name__
+    with pytest.raises(ValueError, match=f"Expected {name} .*apply_to_mask"):
+        augment(images, masks=images)
+
+
+def test_a_function_may_say_that_masks_stay(rng):
+    images = pictures(rng, 2)
+    invert = pipeline.Apply(lambda x: 255 - x, moves_pixels=False)
+    _, masks = pipeline.Compose([invert])(images, masks=images)
+    np.testing.assert_array_equal(masks, images)
+
+
+def test_a_transform_without_apply_says_so(rng):
+    with pytest.raises(NotImplementedError, match="Transform to define apply"):
+        pipeline.Compose([pipeline.Transform()])(
+            pictures(rng, 2), pipeline.example_keys(0, 0, [0, 1])
+        )
+
+
+class Uncompilable(pipeline.Transform):
+    random = False
+
+    def apply(self, images, drawn):
+        images = tf.cast(images, tf.float32)
+        identity = tf.constant([[1.0, 0, 0, 0, 1, 0, 0, 0]])
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=images,
+            transforms=identity,
+            output_shape=tf.shape(images)[1:3],
+            interpolation="NEAREST",
+            fill_mode="NEAREST",
+            fill_value=0.0,
+        )
+
+
+def test_an_operation_that_xla_lacks_is_named(rng):
+    augment = pipeline.Compose([Uncompilable()])
+    with pytest.raises(
+        ValueError, match="ImageProjectiveTransformV3 in one of Uncompilable"
+    ) as error:
+        augment(pictures(rng, 2))
+    assert "\n" not in str(error.value)
+
+
+BRIGHT = pipeline.Brightness(delta=0.1)
+NOISE = pipeline.RandomErasing(fill="noise")
+
+
+@pytest.mark.parametrize("step", [BRIGHT, NOISE], ids=repr)
+def test_a_value_range_beside_a_rescale_is_checked(step):
+    name = type(step).__name__
+    with pytest.warns(UserWarning, match=f"value_range of {name}"):
+        pipeline.Compose([pipeline.Rescale(1 / 255), step])
+    unit = dataclasses.replace(step, value_range=(0, 1))
+    fill = pipeline.RandomErasing(fill=0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipeline.Compose([step, pipeline.Rescale(1 / 255), unit, fill])
+        pipeline.Compose([pipeline.Apply(tf.sin), unit])
+
+
+def test_a_value_range_beside_the_pictures_is_checked(rng):
+    keys = pipeline.example_keys(1, 0, np.arange(4))
+    wide = pictures(rng, 4)
+    unit = (wide / 255).astype(np.float32)
+    narrow = pipeline.Brightness(delta=0.1, value_range=(0, 1))
+    for step, images in [(BRIGHT, unit), (NOISE, unit), (narrow, wide)]:
+        with pytest.warns(UserWarning, match="value_range"):
+            pipeline.Compose([step])(images, keys)
+    stream = pipeline.Stream(4, 2)
+    with pytest.warns(UserWarning, match="value_range"):
+        pipeline.host_dataset(unit, None, stream, BRIGHT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for step, images in [(BRIGHT, wide), (narrow, unit)]:
+            pipeline.Compose([step])(images, keys)
+            pipeline.host_dataset(images, None, stream, step)
+
+
+def test_numpy_pictures_replay_drawn_parameters(rng):
+    images = pictures(rng, 5)
+    keys = pipeline.example_keys(1, 0, np.arange(5))
+    drawn = RECIPE.draw(keys, images.shape[1:])
+    wanted = RECIPE.apply(tf.constant(images), drawn)
+    np.testing.assert_array_equal(RECIPE.apply(images, drawn), wanted)
+    moved = RECIPE.apply_to_mask(images, drawn)
+    assert moved.dtype == tf.uint8
+
+
+def test_many_composes_are_no_false_alarm_of_retracing(rng, caplog):
+    images = pictures(rng, 2, (3, 3, 1))
+    for place in range(12):
+        pipeline.Compose([pipeline.Rescale(place)])(images)
+    assert "retracing" not in caplog.text
 
 
 def test_a_change_of_shape_is_refused(rng):
@@ -238,6 +355,8 @@ IMAGES = np.zeros((2, 5, 5, 1), np.uint8)
         ),
         (IMAGES[0], KEYS, r"shape \(2,\)"),
         (IMAGES[0, 0], KEYS[0], r"\[batch, height, width, channels\]"),
+        (IMAGES[..., 0], KEYS, r"\(2, 5, 5\); add .*pictures\[..., None\]"),
+        (IMAGES[0, ..., 0], KEYS[0], r"\(5, 5\); add .*pictures\[..., None\]"),
         (IMAGES[None], KEYS, r"Received: \(1, 2, 5, 5, 1\)"),
     ],
 )

@@ -8,15 +8,50 @@
         pipeline.GaussianNoise(0.05),
     ])
     stream = pipeline.Stream(len(images), batch_size=64, seed=1)
-    train = pipeline.host_dataset(images, labels, stream, augment, stop=9_000)
+    train = pipeline.host_dataset(images, labels, stream, augment)
+    model.fit(train, epochs=10)
 
-A batch is a pure function of (seed, step). Nothing here knows MNIST, flags
-or recipes; the core needs TensorFlow and NumPy only. The Keras layers are
-in ``mnistpipe.pipeline.layers``.
+A batch is a pure function of (seed, step). Each transform's docstring says
+what its arguments mean.
+
+Geometry
+    RandomAffine           rotation, shift, shear, zoom and flips at once
+    ElasticDistortion      moves pixels by a smooth random field
+Values of pixels
+    Brightness             scales and shifts the values
+    Contrast               scales the distance from each channel's mean
+    ChannelShift           adds a number to the picture or to each channel
+    GaussianNoise          adds normal noise to every value
+    RandomErasing          paints a rectangle over part of the picture
+Normalisation
+    Rescale                multiplies and adds, such as 1 / 255
+    SamplewiseNormalize    by the mean and deviation of each picture
+    FeaturewiseNormalize   by the mean and deviation of a data set
+    ZCAWhitening           removes the correlations between pixels
+Your own
+    Apply                  calls a function on batches
+    Transform              the class to subclass
+Putting together
+    Compose                several transforms as one compiled program
+Feeding
+    Stream                 which examples make up which batch
+    host_dataset           batches of augmented pictures from arrays
+    device_dataset         batches of indices, for pictures on the device
+    augmented_dataset      augments any tf.data.Dataset
+    with_keys              gives each element of a dataset its key
+    example_keys           keys from (seed, epoch, index)
+    Draws                  what a transform of your own draws from
+In place of Keras
+    ImageDataGenerator     the drop-in class
+
+Nothing here knows MNIST, flags or recipes. The core needs TensorFlow and
+NumPy only. The Keras layers are in ``mnistpipe.pipeline.layers``: import that
+module before you load a model that holds one.
 """
 
 from typing import Any
 
+from mnistpipe.pipeline.compose import Compose
 from mnistpipe.pipeline.draws import Draws, example_keys
 from mnistpipe.pipeline.feeds import (
     augmented_dataset,
@@ -25,7 +60,7 @@ from mnistpipe.pipeline.feeds import (
     with_keys,
 )
 from mnistpipe.pipeline.stream import Stream
-from mnistpipe.pipeline.transform import Compose, Transform
+from mnistpipe.pipeline.transform import Transform
 from mnistpipe.pipeline.transforms.affine import RandomAffine
 from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
 from mnistpipe.pipeline.transforms.erasing import RandomErasing

@@ -1,6 +1,6 @@
 """The pipeline as Keras layers: in a model, or in front of one.
 
-Import this module before loading a model that holds an ``Augment``.
+Import this module before you load a model that holds an ``Augment``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from mnistpipe.pipeline import draws, saving
-from mnistpipe.pipeline.transform import Compose, Transform
+from mnistpipe.pipeline.compose import Compose
+from mnistpipe.pipeline.transform import Transform
 
-# Each replica of a distributed model makes the same step, and any one's
-# count is everybody's. Keras 2 wants TensorFlow's enumeration.
+# Each replica of a distributed model counts the same steps, so the first
+# replica's count serves all. Keras 2 expects TensorFlow's enumeration.
 _FIRST_REPLICA = (
     "only_first_replica"
     if hasattr(keras, "Variable")
@@ -27,8 +28,8 @@ _FIRST_REPLICA = (
 def _check_backend() -> None:
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "Expected Keras to run on TensorFlow, which the pipeline is "
-            f"made of. Received: {keras.backend.backend()}"
+            "Expected Keras' backend to be tensorflow, in which the pipeline "
+            f"is written. Received: {keras.backend.backend()}"
         )
 
 
@@ -42,14 +43,15 @@ class Augment(keras.layers.Layer):
             ...
         ])
 
-    When training, every call counts as a step, and the pictures' keys are
+    During training every call counts as a step, and the pictures' keys are
     ``example_keys(seed, step, place in the batch)``. The count is a weight,
-    saved and loaded with the others. Otherwise only the transforms that
-    draw nothing are applied, such as Rescale. Everything compiles with XLA,
-    so the model may keep ``jit_compile``. In a parallel ``tf.data`` map the
-    count is a race: pass ``keys`` there, or use ``augmented_dataset``.
+    saved and loaded with the others. Outside of training only the
+    transforms that draw nothing are applied, such as Rescale. Everything
+    compiles with XLA, so the model may keep ``jit_compile``. A parallel
+    ``tf.data`` map would increase the count in any order: pass ``keys``
+    there, or use ``augmented_dataset``.
 
-    Give every layer of a model a seed of its own: two with the same one
+    Give every layer of a model its own seed: two layers with the same seed
     draw alike.
 
     Args:
@@ -68,12 +70,8 @@ class Augment(keras.layers.Layer):
         _check_backend()
         # Pictures keep their precision under a mixed precision policy.
         super().__init__(autocast=False, **kwargs)
-        if isinstance(augment, Transform):
-            augment = [augment]
-        if not isinstance(augment, Compose):
-            augment = Compose(augment)
-        self.augment = augment
-        self._evaluate = augment.deterministic()
+        self.augment = Compose.of(augment)
+        self._evaluate = self.augment.deterministic()
         self._seed = draws.check_seed(seed)
         self._step = self.add_weight(
             name="step",
@@ -89,47 +87,73 @@ class Augment(keras.layers.Layer):
         images: tf.Tensor,
         keys: tf.Tensor | None = None,
         training: bool | None = None,
-    ) -> tf.Tensor:
-        """Augments a batch.
+        masks: Any = None,
+    ) -> Any:
+        """Augments a batch or a single picture.
 
         Args:
-          images: [B, H, W, C], uint8 or float.
-          keys: uint32[B, 2], to draw by these and count no step.
+          images: [B, H, W, C] or one picture [H, W, C], uint8 or float.
+          keys: uint32[B, 2] (for one picture uint32[2]), to draw by these
+            and count no step.
           training: whether to draw at all.
+          masks: [B, H, W, C] or [B, H, W] (for one picture without B), or a
+            structure of such; they move with their pictures.
 
         Returns:
-          [B, H, W, C] of the pipeline's dtype, float32 if not told.
+          Pictures of the pipeline's dtype, which is float32 by default;
+          with masks, (pictures, masks).
         """
+        _check_channels(images.shape)
         if not training:
-            return self._evaluate(images)
+            return self._evaluate(images, masks=masks)
         if keys is None and self.augment.needs_keys:
-            keys = self._next_keys(tf.shape(images, tf.int64)[0])
-        return self.augment(images, keys)
+            single = len(images.shape) == 3
+            count = 1 if single else tf.shape(images, tf.int64)[0]
+            keys = self._next_keys(count)
+            keys = keys[0] if single else keys
+        return self.augment(images, keys, masks=masks)
 
-    def _next_keys(self, batch_size: tf.Tensor) -> tf.Tensor:
+    def _next_keys(self, batch_size: tf.Tensor | int) -> tf.Tensor:
         step = tf.identity(tf.convert_to_tensor(self._step))
         self._step.assign_add(1)
-        # A replica's places in the batch follow on from the one's before.
+        # A replica's places in the batch follow those of the replica before.
         replica = tf.distribute.get_replica_context()
         number = replica.replica_id_in_sync_group if replica else 0
-        place = tf.cast(number, tf.int64) * 2**32 + tf.range(batch_size)
+        place = tf.range(tf.cast(batch_size, tf.int64))
+        place = tf.cast(number, tf.int64) * 2**32 + place
         return draws.example_keys(self._seed, step, place)
 
     def compute_output_shape(
         self, input_shape: tuple[int | None, ...], *args: Any
     ) -> tuple[int | None, ...]:
-        """The pictures' own."""
+        """The shape of the pipeline's pictures."""
         del args
-        return tuple(input_shape)
+        return _output_shape(self.augment, input_shape)
 
     def compute_output_spec(
         self,
         images: keras.KerasTensor,
         keys: keras.KerasTensor | None = None,
         training: bool | None = None,
-    ) -> keras.KerasTensor:
-        """Keras 3 takes the dtype from here: not that of uint8 pictures."""
-        return keras.KerasTensor(images.shape, dtype=self.augment.dtype)
+        masks: Any = None,
+    ) -> Any:
+        """Keras 3 takes shape and dtype from here, not from the inputs."""
+        del keys, training
+        _check_channels(images.shape)
+        shape = _output_shape(self.augment, images.shape)
+        pictures = keras.KerasTensor(shape, dtype=self.augment.dtype)
+        if masks is None:
+            return pictures
+        height_width = shape[-3:-1]
+
+        def moved(mask: keras.KerasTensor) -> keras.KerasTensor:
+            before = len(shape) - 3  # the axes before the height
+            rest = mask.shape[before + 2 :]
+            return keras.KerasTensor(
+                (*mask.shape[:before], *height_width, *rest), dtype=mask.dtype
+            )
+
+        return pictures, tf.nest.map_structure(moved, masks)
 
     def get_config(self) -> dict[str, Any]:
         """The pipeline and the seed, beside Keras' own."""
@@ -145,6 +169,35 @@ class Augment(keras.layers.Layer):
         return super().from_config({**config, "augment": augment})
 
 
+def _check_channels(shape: Sequence[int | None]) -> None:
+    """Raises ValueError for a batch of pictures without channels."""
+    if len(shape) == 3 and shape[0] is None and shape[1] is not None:
+        raise ValueError(
+            "Expected pictures of shape [batch, height, width, channels]. "
+            f"Received: {tuple(shape)}; add the channels as a last axis"
+        )
+
+
+# Stand-ins for a side that is unknown: a result that is the same for both
+# does not depend on that side.
+_SIDES = (2**15, 2**15 + 1)
+
+
+def _output_shape(
+    augment: Compose, shape: Sequence[int | None]
+) -> tuple[int | None, ...]:
+    shape = tuple(shape)
+    results = [
+        augment.output_shape([s if s is not None else side for s in shape[-3:]])
+        for side in _SIDES
+    ]
+    sizes = [
+        one if one == other else None
+        for one, other in zip(*results, strict=True)
+    ]
+    return *shape[:-3], *sizes
+
+
 class Resident(keras.layers.Layer):
     """Pictures that lie on the device, gathered and augmented there.
 
@@ -154,29 +207,30 @@ class Resident(keras.layers.Layer):
         trainer = keras.Model([index, key], network(pictures))
 
     The pictures are one tensor per device, made once, and each replica of a
-    distributed model reads its own. They are neither a weight nor saved:
-    save the network instead.
+    distributed model reads its own. The pictures are not a weight and are
+    not saved: save the network instead.
 
     Args:
       images: uint8 or float [N, H, W, C].
-      augment: what is done to a batch when training; otherwise only its
-        transforms that draw nothing are.
-      devices: names such as "GPU:0", in the order of the replicas; where
-        TensorFlow puts a tensor by itself if none.
+      augment: what is done to a batch during training: a Compose, a
+        transform or a list. Outside of training only the transforms that
+        draw nothing are applied.
+      devices: names such as "GPU:0", in the order of the replicas. Without
+        names TensorFlow places the tensor.
     """
 
     def __init__(
         self,
         images: np.ndarray,
-        augment: Compose,
+        augment: Compose | Transform | Sequence[Transform],
         devices: Sequence[str] = (),
     ) -> None:
         _check_backend()
         super().__init__(trainable=False, name="resident")
-        self._augment = augment
-        self._evaluate = augment.deterministic()
-        # A tuple, which Keras leaves alone. In a step a capture, neither a
-        # constant of the program nor an input of its batches.
+        self._augment = Compose.of(augment)
+        self._evaluate = self._augment.deterministic()
+        # A tuple, because Keras would wrap a list. A compiled step captures
+        # the tensors; they are not constants of its program.
         self._copies = tuple(_copy(images, d) for d in devices or (None,))
 
     def call(
@@ -193,12 +247,13 @@ class Resident(keras.layers.Layer):
         self, input_shape: list[tuple[int | None, ...]]
     ) -> tuple[int | None, ...]:
         """[b, H, W, C]."""
-        return (input_shape[0][0], *self._copies[0].shape[1:])
+        shape = (input_shape[0][0], *self._copies[0].shape[1:])
+        return _output_shape(self._augment, shape)
 
     def compute_output_spec(
         self, inputs: list[keras.KerasTensor], training: bool | None = None
     ) -> keras.KerasTensor:
-        """Keras 3 takes the dtype from here: not the index' integers."""
+        """Keras 3 takes the dtype from here, not from the index."""
         shape = self.compute_output_shape([x.shape for x in inputs])
         return keras.KerasTensor(shape, dtype=self._augment.dtype)
 
@@ -209,10 +264,10 @@ def _copy(images: np.ndarray, device: str | None) -> tf.Tensor:
 
 
 def _replica() -> int:
-    """Which replica of a distributed model is called; else the first.
+    """The number of the replica that is called; 0 without a strategy.
 
-    A strategy of TensorFlow's that trains on several devices calls a model
-    once for each, so the number is known then and not an op.
+    TensorFlow's strategies call a model once for each device, so the number
+    is known in Python.
     """
     context = tf.distribute.get_replica_context()
     number = context.replica_id_in_sync_group if context else 0

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from mnistpipe.pipeline.transform import Compose, Transform
+from mnistpipe.pipeline.compose import Compose
+from mnistpipe.pipeline.transform import Transform
 from mnistpipe.pipeline.transforms.affine import RandomAffine
 from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
 from mnistpipe.pipeline.transforms.erasing import RandomErasing

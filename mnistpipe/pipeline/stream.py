@@ -7,8 +7,8 @@ With B the batch size and S the steps of an epoch,
     index = order(seed, e, positions)       a stateless permutation
     key = key(seed, e, index)
 
-so a stream can be entered at any step, cut into shards, and costs the same
-memory over a hundred examples as over a hundred million.
+so a stream can start at any step and can be cut into shards, and needs the
+same memory for a hundred examples as for a hundred million.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ import tensorflow as tf
 
 from mnistpipe.pipeline import draws
 
-# tf.random.experimental.index_shuffle fixes 4 rounds, at which the orders of
-# two epochs still correlate at 0.9; at 24 they are clean.
+# tf.random.experimental.index_shuffle fixes 4 rounds. With 4 rounds the orders
+# of two epochs correlate at 0.9; with 24 rounds they do not correlate.
 _SHUFFLE_ROUNDS = 24
 
 
-def _positive(name: str, value: int) -> int:
+def check_positive(name: str, value: int) -> int:
+    """Returns ``value``, or raises ValueError if it is no integer >= 1."""
     integer = isinstance(value, (int, np.integer))
     if isinstance(value, bool) or not integer or value < 1:
         raise ValueError(
@@ -40,10 +41,11 @@ class Stream:
     """Which examples make up which batch, and each example's key.
 
     Attributes:
-      examples: N, how many there are to draw from, at least 1.
+      examples: N, the number of examples, at least 1.
       batch_size: B, at least 1. It may exceed N.
       seed: in [0, 2**63).
-      shuffle: a new order each epoch, else the order of the data.
+      shuffle: whether each epoch has a new order; otherwise all epochs have
+        the order of the data.
       drop_remainder: leave out an epoch's last batch if it is not full.
     """
 
@@ -55,7 +57,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         for name in ("examples", "batch_size"):
-            value = _positive(name, getattr(self, name))
+            value = check_positive(name, getattr(self, name))
             object.__setattr__(self, name, value)
         draws.check_seed(self.seed)
         if self.drop_remainder and self.batch_size > self.examples:
@@ -85,7 +87,7 @@ class Stream:
           positions: int64[n] in [0, N).
 
         Returns:
-          int64[n] in [0, N): over all positions, each index once.
+          int64[n] in [0, N). All positions together give each index once.
         """
         positions = tf.cast(positions, tf.int64)
         if not self.shuffle or self.examples == 1:
@@ -102,8 +104,8 @@ class Stream:
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """A batch at full size, positions past an epoch's end wrapped.
 
-        A partial batch is computed whole and cut after the augmentation, so
-        that one compiled program serves all batches.
+        A partial batch is computed at full size and cut after the
+        augmentation, so that one compiled program serves all batches.
 
         Args:
           step: int64 scalar, not negative.

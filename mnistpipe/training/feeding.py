@@ -224,6 +224,7 @@ def _host_feed(
             *(split.train.images, targets, stream, augment),
             start=start,
             stop=stop,
+            frozen=True,
         )
 
     validation = None
@@ -267,7 +268,9 @@ def _device_feed(
     targets = one_hot(split.train.labels, classes)
 
     def batches(start: int, stop: int) -> tf.data.Dataset:
-        return pipeline.device_dataset(targets, stream, start=start, stop=stop)
+        return pipeline.device_dataset(
+            targets, stream, start=start, stop=stop, frozen=True
+        )
 
     return Feed("device", model, stream, batches, validation)
 

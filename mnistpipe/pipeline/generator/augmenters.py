@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from mnistpipe.pipeline.compose import Compose
 from mnistpipe.pipeline.generator.augmentation import LegacyAugmentation
-from mnistpipe.pipeline.transform import Compose, Drawn, Transform
+from mnistpipe.pipeline.transform import Drawn, Transform
 from mnistpipe.pipeline.transforms.normalize import (
     SamplewiseNormalize,
     ZCAWhitening,

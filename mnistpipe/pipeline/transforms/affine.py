@@ -6,6 +6,7 @@ They are composed into one matrix per example and cost one resampling.
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -98,6 +99,8 @@ class RandomAffine(Transform):
       axes: "keras" swaps the two shifts and, on a picture that is not
         square, the centre, as ImageDataGenerator does.
     """
+
+    keeps_range: ClassVar[bool] = True
 
     rotation: Interval = 0.0
     width_shift: Interval = 0.0

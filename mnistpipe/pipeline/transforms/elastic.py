@@ -53,6 +53,7 @@ class ElasticDistortion(Transform):
     """
 
     drawn_per_pixel: ClassVar[bool] = True
+    keeps_range: ClassVar[bool] = True
 
     alpha: float
     sigma: float

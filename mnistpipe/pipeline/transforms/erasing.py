@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,7 @@ import tensorflow as tf
 from mnistpipe.pipeline import draws, warp
 from mnistpipe.pipeline.transform import (
     Drawn,
+    Range,
     Shape,
     Transform,
     check_in_range,
@@ -44,6 +46,8 @@ class RandomErasing(Transform):
         them: what is hidden is still there.
     """
 
+    keeps_range: ClassVar[bool] = True
+
     area: Interval = (0.02, 0.4)
     aspect: Interval = (0.3, 1 / 0.3)
     fill: float | str = 0.0
@@ -65,6 +69,11 @@ class RandomErasing(Transform):
             check_in_range(self, "fill", -np.inf, np.inf)
         if self.mask_fill is not None:
             check_in_range(self, "mask_fill", -np.inf, np.inf)
+
+    @property
+    def expected_range(self) -> Range | None:
+        """The range of the noise; a fill of one value has none."""
+        return self.value_range if self.fill == NOISE else None
 
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws top, left, height, width, int32[B] in pixels, and "noise"."""

@@ -35,6 +35,7 @@ class SamplewiseNormalize(Transform):
     """
 
     random: ClassVar[bool] = False
+    moves_pixels: ClassVar[bool | None] = False
 
     center: bool = True
     std: bool = True
@@ -70,6 +71,7 @@ class FeaturewiseNormalize(Transform):
     """
 
     random: ClassVar[bool] = False
+    moves_pixels: ClassVar[bool | None] = False
 
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
@@ -127,6 +129,7 @@ class ZCAWhitening(Transform):
     """
 
     random: ClassVar[bool] = False
+    moves_pixels: ClassVar[bool | None] = False
 
     matrix: np.ndarray
     mean: tuple[float, ...]

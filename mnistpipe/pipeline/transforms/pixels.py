@@ -15,6 +15,7 @@ import tensorflow as tf
 from mnistpipe.pipeline import draws, exact
 from mnistpipe.pipeline.transform import (
     Drawn,
+    Range,
     Shape,
     Transform,
     check_bool,
@@ -56,6 +57,9 @@ class GaussianNoise(Transform):
       stddev: standard deviation, in the pictures' range of values.
     """
 
+    moves_pixels: ClassVar[bool | None] = False
+    keeps_range: ClassVar[bool] = True
+
     stddev: float
 
     def __post_init__(self) -> None:
@@ -84,6 +88,9 @@ class ChannelShift(Transform):
         range of values.
       per_channel: draw a number for each channel instead.
     """
+
+    moves_pixels: ClassVar[bool | None] = False
+    keeps_range: ClassVar[bool] = True
 
     shift: Interval
     per_channel: bool = False
@@ -127,6 +134,9 @@ class Brightness(Transform):
       value_range: black and white: (0, 1) behind a Rescale(1 / 255). Values
         beyond it are clipped to it.
     """
+
+    moves_pixels: ClassVar[bool | None] = False
+    keeps_range: ClassVar[bool] = True
 
     factor: Interval = 0.0
     delta: Interval = 0.0
@@ -175,6 +185,9 @@ class Contrast(Transform):
         beyond it are clipped to it.
     """
 
+    moves_pixels: ClassVar[bool | None] = False
+    keeps_range: ClassVar[bool] = True
+
     factor: Interval
     value_range: tuple[float, float] = (0.0, 255.0)
 
@@ -215,6 +228,7 @@ class Rescale(Transform):
     """
 
     random: ClassVar[bool] = False
+    moves_pixels: ClassVar[bool | None] = False
 
     scale: float
     offset: float = 0.0
@@ -229,6 +243,13 @@ class Rescale(Transform):
         """scale·images + offset."""
         del drawn
         return tf.cast(images, tf.float32) * self.scale + self.offset
+
+    def range_after(self, given: Range | None) -> Range | None:
+        """The scaled range."""
+        if given is None:
+            return None
+        ends = [end * self.scale + self.offset for end in given]
+        return min(ends), max(ends)
 
 
 # What tf.numpy_function and tf.py_function become in a graph.
@@ -248,11 +269,14 @@ class Apply(Transform):
 
     Attributes:
       function: float32 [B, H, W, C] → the same shape, any float dtype.
+      moves_pixels: False says that every pixel stays in its place, so that
+        masks stay as they are. Otherwise masks are refused.
     """
 
     random: ClassVar[bool] = False
 
     function: Callable[[tf.Tensor], tf.Tensor]
+    moves_pixels: bool | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Checks the fields."""
