@@ -104,9 +104,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the drop-in, and Keras with it, when it is first asked for."""
-    if name == "ImageDataGenerator":
+    """Loads on first use what needs more than TensorFlow and NumPy."""
+    if name == "ImageDataGenerator":  # Keras
         from mnistpipe.pipeline.generator import ImageDataGenerator
 
         return ImageDataGenerator
+    if name == "preview":  # matplotlib
+        from mnistpipe.pipeline.previews import preview
+
+        return preview
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
