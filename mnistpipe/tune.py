@@ -77,7 +77,7 @@ def _work(options: SweepOptions) -> int:
 def _settings(options: SweepOptions) -> Settings:
     recipe = flags.read(Recipe)
     if not recipe.epochs:
-        raise RecipeError("epochs: expected at least 1 in a sweep, came 0")
+        raise RecipeError("epochs: expected at least 1 in a sweep, got 0")
     run = trial_options(flags.read(RunOptions))
     ranges = space.read(options.space) if options.space else None
     digits = data.load(run.data or None)
@@ -114,7 +114,7 @@ def _folder_of_a_worker() -> pathlib.Path:
             )
     run_dir = flags.read(RunOptions).run_dir
     if not run_dir:
-        raise UsageError("run_dir: expected the sweep's folder, came nothing")
+        raise UsageError("run_dir: expected the sweep's folder, got nothing")
     return pathlib.Path(run_dir).absolute()
 
 

@@ -184,7 +184,7 @@ BAD_RANGES = {
     ),
     "empty": ({"zoom": {"min": 0.2, "max": 0.1}}, ["empty range 0.2 to 0.1"]),
     "a point": ({"zoom": {"min": 0.2, "max": 0.2}}, ["empty range 0.2 to 0.2"]),
-    "no choices": ({"optimizer": []}, ["optimizer", "came none"]),
+    "no choices": ({"optimizer": []}, ["optimizer", "got none"]),
     "no choice": ({"optimizer": ["sgd"]}, ["adam, adamax, nadam", "sgd"]),
     "names as range": ({"optimizer": {"min": 1, "max": 2}}, ["optimizer"]),
     "beyond": ({"zoom": {"min": 0.2, "max": 1.5}}, ["zoom", "1.5"]),
@@ -253,7 +253,7 @@ def test_a_budget_is_of_the_data_and_of_the_stems():
     recipe = RECIPES["pool2m"]
     # 7 x 7 pixels reach the first Dense of the documented network, 12 x 12 here
     large = space.Budget(3_000_000, (48, 48, 3), 5)
-    with pytest.raises(RecipeError, match=r"max_parameters: .*came 3000000"):
+    with pytest.raises(RecipeError, match=r"max_parameters: .*got 3000000"):
         space.select(recipe, "width", budget=large)
     large = space.Budget(0, (48, 48, 3), 5)
     assert space.select(recipe, "width", budget=large)["width"].choices == (
@@ -262,7 +262,7 @@ def test_a_budget_is_of_the_data_and_of_the_stems():
     recipe = RECIPES["strided400k"]
     stems = {"stem": ["3x3"]}
     assert "stem" in space.select(recipe, "stem", stems)
-    with pytest.raises(RecipeError, match=r"at least 403722.*came 403562"):
+    with pytest.raises(RecipeError, match=r"at least 403722.*got 403562"):
         space.select(recipe, "stem", stems, space.Budget(403_562))
 
 
@@ -298,11 +298,9 @@ def test_changed_settings_are_refused_by_name(tmp_path):
     with pytest.raises(SweepError) as caught:
         settings.keep(folder, make("rotation,zoom", max_trials=5, seed=1))
     message = str(caught.value)
-    assert "max_trials was 4, came 5" in message
-    assert "seed was 0, came 1" in message
-    assert (
-        'search was "learning_rate,rotation", came "rotation,zoom"' in message
-    )
+    assert "max_trials was 4, got 5" in message
+    assert "seed was 0, got 1" in message
+    assert 'search was "learning_rate,rotation", got "rotation,zoom"' in message
     assert "space of" not in message
     assert (folder / settings.SETTINGS).read_bytes() == before
     wider = make()
@@ -322,14 +320,53 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(UserError, match="already holds files"):
         settings.keep(tmp_path, make())
-    with pytest.raises(SweepError, match=r"sweep\.json cannot be read"):
+    with pytest.raises(SweepError, match=r"no file sweep\.json"):
         settings.load(tmp_path)
-    (tmp_path / settings.SETTINGS).write_text("{")
-    with pytest.raises(SweepError, match="damaged"):
+
+
+BAD_SETTINGS = {
+    "empty": "",
+    "truncated": "{",
+    "no names": "{}",
+    "a list": "[]",
+    "parts that are no objects": '{"recipe": 1, "run": 2}',
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", BAD_SETTINGS.values(), ids=BAD_SETTINGS.keys())
+def test_damaged_settings_are_refused_in_one_line(tmp_path, text):
+    made = make()
+    settings.keep(tmp_path / "sweep", made)
+    (tmp_path / "sweep" / settings.SETTINGS).write_text(text)
+    for read in (
+        lambda: settings.load(tmp_path / "sweep"),
+        lambda: settings.keep(tmp_path / "sweep", made),
+    ):
+        with pytest.raises(SweepError) as caught:
+            read()
+        (line,) = str(caught.value).splitlines()
+        assert "sweep.json is damaged" in line and "new folder" in line
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("recipe", "rotation", "7"),
+        ("recipe", "arch", "../x"),
+        ("run", "resume", 3),
+        ("run", "seed", -1),
+        ("sweep", "max_trials", 1e9),
+        ("data", "fingerprint", None),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_line(tmp_path, part, name, value):
+    content = make().to_json()
+    content[part][name] = value
+    (tmp_path / settings.SETTINGS).write_text(json.dumps(content))
+    with pytest.raises(SweepError, match=r"sweep\.json is damaged") as caught:
         settings.load(tmp_path)
-    (tmp_path / settings.SETTINGS).write_text("{}")
-    with pytest.raises(SweepError, match="cannot be used"):
-        settings.load(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_trial_leaves_the_test_set_alone():
@@ -543,10 +580,10 @@ def test_an_interrupted_sweep_goes_on(tuner, tmp_path, monkeypatch):
     original = trials.run_trial
     for stop in (0, 2):
 
-        def run(path, *arguments, stop=stop):
+        def run(path, *arguments, stop=stop, **more):
             if int(path.name.partition("_")[2]) == stop:
                 raise Stop
-            return original(path, *arguments)
+            return original(path, *arguments, **more)
 
         monkeypatch.setattr(trials, "run_trial", run)
         with pytest.raises(Stop):

@@ -1,13 +1,16 @@
-"""Searches near a documented recipe; `mnistpipe.tune` is its command.
+"""Searches near a documented recipe; `mnistpipe.tune` is the command.
 
-    options.py    the flags that only a sweep has
-    settings.py   what a sweep is, kept in its folder and compared
-    space.py      recipe → hyperparameters with ranges; a point → its recipe
-    trials.py     one trial: the trainer as a process in a folder of its own
-    search.py     keras-tuner's oracles and tuner around that
-    roles.py      alone, chief, worker, or chief and workers on this machine
-    results.py    what the folder says of its trials; the comparison
-    report.py     table, CSV, plot, TensorBoard's HParams, best.cfg
+    options.py      the options that only a sweep has
+    settings.py     what a sweep is, kept in its folder and compared
+    space.py        recipe → hyperparameters with ranges; a point → its recipe
+    records.py      reads and checks trial.json and outcome.json
+    trials.py       one trial: the trainer as a process in the trial's folder
+    search.py       keras-tuner's oracles, which propose the points
+    coordinator.py  hands out trials and takes them back
+    port.py         the chief's port for workers of other machines
+    roles.py        alone, chief or worker
+    results.py      the rows of a sweep; the comparison
+    report.py       table, CSV, plot, TensorBoard's HParams, best.cfg
 
 Only search.py imports keras-tuner, and with it TensorFlow.
 """

@@ -43,17 +43,16 @@ class SweepOptions:
         " a trial is judged by their mean", interval=Interval(1, 1000),
         default=1)
     workers: int = field(
-        int, _GROUP, "number of processes that run trials on this machine and"
-        " divide its cores; 0 runs one trial after another in this process",
+        int, _GROUP, "number of trials that this machine runs at a time, which"
+        " divide its cores; 0 runs one trial after another on all cores",
         interval=Interval(0, 1000), default=0)
     role: str = field(
         str, _GROUP, "'chief' hands out trials to the workers of any machine,"
         " 'worker' runs them; they share the folder --run_dir",
         choices=("alone", "chief", "worker"), default="alone")
     chief_address: str = field(
-        str, _GROUP, "host:port where the chief listens, without"
-        " authentication; empty is 127.0.0.1:8790, or any free port with"
-        " --workers", default="")
+        str, _GROUP, "host:port where the chief listens, for workers that can"
+        " read the secret in --run_dir; empty is 127.0.0.1:8790", default="")
     worker_id: str = field(
         str, _GROUP, "the name of a worker; a worker that returns under its"
         " old name finishes its old trial; empty is the name of the host",

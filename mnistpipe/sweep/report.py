@@ -41,7 +41,9 @@ class Reporter:
     def __call__(self, trial_id: str) -> None:
         """A trial has begun or ended."""
         rows = results.collect(self._folder, self._settings)
-        (row,) = (row for row in rows if row.trial == trial_id)
+        row = next((row for row in rows if row.trial == trial_id), None)
+        if row is None:  # somebody has damaged the file since then
+            return
         if not self._headed:
             print(_head(self._settings), flush=True)
             self._headed = True

@@ -1,5 +1,6 @@
 """What a sweep's folder says of its trials, and the best of them."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnistpipe.recipes import Recipe
-from mnistpipe.sweep import space, trials
+from mnistpipe.sweep import records, space
 from mnistpipe.sweep.options import OBJECTIVES
 from mnistpipe.sweep.settings import Settings
 
@@ -26,9 +27,9 @@ class Row:
       reason: why it failed.
       values: its point, by hyperparameter.
       epochs: its budget.
-      figures: what came out, by name; means over the seeds.
+      figures: metrics by name, as means over the seeds.
       validation_examples: on which, over all seeds.
-      seconds: how long its trainings took that came to their end.
+      seconds: duration of the trainings that ended.
     """
 
     trial: str
@@ -47,29 +48,28 @@ class Row:
 
 
 def collect(folder: pathlib.Path, settings: Settings) -> list[Row]:
-    """All trials that were begun, in order."""
-    paths = sorted(folder.glob("trial_*/trial.json"))
-    return [_row(path, settings) for path in paths]
+    """Returns all trials that were begun, in order, without damaged ones."""
+    rows = []
+    for path in sorted(folder.glob("trial_*")):
+        with contextlib.suppress(records.DamagedError):
+            rows.append(_row(path, settings))
+    return rows
 
 
 def _row(path: pathlib.Path, settings: Settings) -> Row:
-    trial = json.loads(path.read_text(encoding="utf-8"))
-    outcome: dict[str, Any] = {}
-    if trial["status"] != "RUNNING":
-        kept = path.with_name(trials.OUTCOME)
-        if kept.exists():
-            outcome = json.loads(kept.read_text(encoding="utf-8"))
-    point = trial["hyperparameters"]["values"]
-    values = {name: point[name] for name in settings.axes if name in point}
+    trial = records.read_trial(path, settings)
+    outcome = records.Outcome("", {}, 0, None)
+    if trial.status != records.RUNNING:
+        outcome = records.read_outcome(path, settings)
     return Row(
-        trial=trial["trial_id"],
-        status=trial["status"].lower(),
-        reason=outcome.get("reason", ""),
-        values=values,
-        epochs=point.get("tuner/epochs", settings.recipe.epochs),
-        figures=outcome.get("figures", {}),
-        validation_examples=outcome.get("validation_examples", 0),
-        seconds=outcome.get("seconds"),
+        trial=trial.trial,
+        status=trial.status.lower(),
+        reason=outcome.reason,
+        values={name: trial.values[name] for name in settings.axes},
+        epochs=trial.values.get(records.EPOCHS, settings.recipe.epochs),
+        figures=outcome.figures,
+        validation_examples=outcome.validation_examples,
+        seconds=outcome.seconds,
     )
 
 

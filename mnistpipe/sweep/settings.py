@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mnistpipe import safejson
 from mnistpipe.errors import UserError
 from mnistpipe.recipes import Recipe, RunOptions
 from mnistpipe.runs import runfolder
@@ -69,8 +70,21 @@ class Settings:
         }
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> "Settings":
-        """The settings that sweep.json holds."""
+    def from_json(cls, kept: Any) -> "Settings":
+        """Returns the settings that sweep.json holds.
+
+        Raises:
+          KeyError, TypeError, ValueError: a value is missing or wrong.
+        """
+        if not isinstance(kept, dict):
+            raise ValueError(f"expected settings, got {kept!r:.40}")
+        for name in ("recipe", "run", "sweep", "space", "data"):
+            if not isinstance(kept[name], dict):
+                raise ValueError(
+                    f"{name}: expected names, got {kept[name]!r:.40}"
+                )
+        if not isinstance(kept["data"]["fingerprint"], str):
+            raise ValueError("data: expected a fingerprint")
         recipe = Recipe(**kept["recipe"])
         return cls(
             recipe=recipe,
@@ -113,39 +127,35 @@ def keep(folder: pathlib.Path, settings: Settings) -> bool:
 
 
 def load(folder: pathlib.Path) -> Settings:
-    """The settings of the sweep that a folder holds.
+    """Reads the settings of the sweep that a folder holds.
 
     Raises:
-      SweepError: it holds none.
+      SweepError: the folder holds no sweep, or sweep.json is damaged.
     """
+    path = folder / SETTINGS
+    expected = f"run_dir: expected the folder of a sweep, got {folder}, "
     try:
-        return Settings.from_json(_read(folder))
-    except (KeyError, TypeError, ValueError) as error:
-        raise SweepError(
-            f"run_dir: expected the folder of a sweep, came {folder}, whose"
-            f" {SETTINGS} cannot be used: {error}"
-        ) from error
-
-
-def _read(folder: pathlib.Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        if not path.is_file():  # opening a FIFO would wait for a writer
+            raise SweepError(f"{expected}which has no file {SETTINGS}")
+        return Settings.from_json(safejson.loads(path.read_bytes()))
     except OSError as error:
-        raise SweepError(
-            f"run_dir: expected the folder of a sweep, came {folder}, where"
-            f" {SETTINGS} cannot be read: {error.strerror}"
-        ) from None
-    except ValueError as error:
-        raise SweepError(
-            f"run_dir: expected the folder of a sweep, came {folder}, whose"
-            f" {SETTINGS} is damaged: {error}"
-        ) from None
+        reason = error.strerror
+    except KeyError as error:
+        reason = f"{error} is missing"
+    except SweepError:
+        raise
+    except (TypeError, AttributeError, ValueError) as error:
+        reason = str(error)
+    raise SweepError(
+        f"{expected}whose {SETTINGS} is damaged ({reason}); start the sweep in"
+        " a new folder"
+    )
 
 
-def _compare(folder: pathlib.Path, came: Mapping[str, Any]) -> None:
-    old, new = _flat(load(folder).to_json()), _flat(came)
+def _compare(folder: pathlib.Path, asked: Mapping[str, Any]) -> None:
+    old, new = _flat(load(folder).to_json()), _flat(asked)
     changes = [
-        f"{name} was {json.dumps(old.get(name))}, came"
+        f"{name} was {json.dumps(old.get(name))}, got"
         f" {json.dumps(new.get(name))}"
         for name in dict.fromkeys([*old, *new])
         if old.get(name) != new.get(name) and not _searched_once(name, old, new)
@@ -158,7 +168,7 @@ def _compare(folder: pathlib.Path, came: Mapping[str, Any]) -> None:
 
 
 def _searched_once(name: str, *both: Mapping[str, Any]) -> bool:
-    """Whether it is an axis that came or went, which `search` says."""
+    """Whether only one of both searches the axis, which `search` says."""
     return name.startswith(_SPACE) and not all(name in one for one in both)
 
 

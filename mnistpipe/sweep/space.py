@@ -137,7 +137,7 @@ def _named(axes: Mapping[str, Axis], search: str) -> dict[str, Axis]:
         if name not in axes:
             raise RecipeError(
                 f"search: expected some of {', '.join(axes)}, or fields of the"
-                f" recipe that --space names, came {name!r}{_hint(name, axes)}"
+                f" recipe that --space names, got {name!r}{_hint(name, axes)}"
             )
     return {name: axis for name, axis in axes.items() if name in names}
 
@@ -201,7 +201,7 @@ def _within(
     if own > most:
         raise RecipeError(
             f"max_parameters: expected at least {own}, the parameters of"
-            f" {recipe.arch} as documented, which is always tried, came {most}"
+            f" {recipe.arch} as documented, which is always tried, got {most}"
         )
     if "width" not in axes:
         return axes
@@ -210,7 +210,7 @@ def _within(
     if asked and parameters(widest) > most:
         raise RecipeError(
             f"space: width: expected networks of at most {most} parameters,"
-            f" which --max_parameters can raise, came {widest}, which makes"
+            f" which --max_parameters can raise, got {widest}, which makes"
             f" {parameters(widest)}"
         )
     choices = tuple(w for w in axis.choices if parameters(w) <= most)
@@ -235,7 +235,7 @@ def read(path: str) -> dict[str, Any]:
             return ranges
         reason = "no names with ranges"
     raise RecipeError(
-        f"space: expected a JSON file of ranges, came {path!r}: {reason}"
+        f"space: expected a JSON file of ranges, got {path!r}: {reason}"
     )
 
 
@@ -251,7 +251,7 @@ def from_json(ranges: Mapping[str, Any], recipe: Recipe) -> dict[str, Axis]:
     for name, wanted in ranges.items():
         if name not in names:
             raise RecipeError(
-                f"space: expected some of {', '.join(names)}, came"
+                f"space: expected some of {', '.join(names)}, got"
                 f" {name!r}{_hint(name, names)}"
             )
         make = _choices if isinstance(wanted, list) else _range
@@ -276,7 +276,7 @@ def _hint(name: str, names: Collection[str]) -> str:
 
 def _choices(name: str, spec: Spec, wanted: list, documented: Any) -> Axis:
     if not wanted:
-        raise RecipeError(f"space: {name}: expected values, came none")
+        raise RecipeError(f"space: {name}: expected values, got none")
     values = [_checked(name, spec, value) for value in wanted]
     # The first trial is there, and its place among the values is asked for.
     if documented not in values:
@@ -288,7 +288,7 @@ def _range(name: str, spec: Spec, wanted: Any, documented: Any) -> Axis:
     if spec.kind not in (int, float):
         raise RecipeError(
             f"space: {name}: expected a list of values,"
-            f" {spec.expected}, came {json.dumps(wanted)}"
+            f" {spec.expected}, got {json.dumps(wanted)}"
         )
     if (
         not isinstance(wanted, dict)
@@ -297,18 +297,18 @@ def _range(name: str, spec: Spec, wanted: Any, documented: Any) -> Axis:
     ):
         raise RecipeError(
             f'space: {name}: expected {{"min": …, "max": …, "log": true or'
-            f" false}}, or a list of values, came {json.dumps(wanted)}"
+            f" false}}, or a list of values, got {json.dumps(wanted)}"
         )
     low, high = (_checked(name, spec, wanted[end]) for end in ("min", "max"))
     if not low < high:
         raise RecipeError(
-            f"space: {name}: expected a min below the max, came the empty"
+            f"space: {name}: expected a min below the max, got the empty"
             f" range {low} to {high}"
         )
     log = wanted.get("log", False)
     if log and min(low, documented) <= 0:
         raise RecipeError(
-            f"space: {name}: expected numbers above 0 for logarithms, came"
+            f"space: {name}: expected numbers above 0 for logarithms, got"
             f" {min(low, documented)}"
             f"{', the documented value' if documented <= 0 else ''}"
         )

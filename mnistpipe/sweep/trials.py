@@ -3,15 +3,15 @@
     trial_07/flags.cfg      the trial's recipe, as the trainer takes it
     trial_07/seed-3/        the run folder of one training
     trial_07/seed-3.log     what that training printed
-    trial_07/outcome.json   what came out, or why nothing did
-    trial_07/trial.json     keras-tuner's
+    trial_07/outcome.json   what came out, or why nothing came out
+    trial_07/trial.json     the point and the status (see records.py)
 
-A process of its own gives its memory back, and what ends it ends nothing else.
-It holds a lock on the trial, together with the worker that started it: where a
-worker is killed, its training goes on, and the worker that takes its place
-waits for it and takes what it leaves. A training that did not end goes on from
-its own state, one that Hyperband promotes from a copy of the earlier one's.
-Nothing is trained twice to the end.
+A process returns its memory when it ends, and a training that crashes ends
+nothing else. The training holds a lock on the trial, together with the process
+that started it. If that process is killed, its training continues; whoever
+takes over the trial waits for the training and uses its result. An interrupted
+training continues from its own state. A training that Hyperband promotes
+continues from a copy of the earlier one's state. No training is repeated.
 """
 
 import contextlib
@@ -25,21 +25,54 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mnistpipe.recipes import Recipe, RunOptions, flagfiles
 from mnistpipe.runs import runfolder
+from mnistpipe.sweep import records, space
+from mnistpipe.sweep.settings import Settings
 
 FLAGS = "flags.cfg"
-OUTCOME = "outcome.json"
 TRAINER = (sys.executable, "-m", "mnistpipe.main")
-# Time to save its state, for a training that is asked to end.
+# A training that is asked to end has so long to save its state.
 _GRACE_SECONDS = 60
+_POLL_SECONDS = 0.1
+_THREADS = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",
+)
 
 
 class TrialFailedError(Exception):
     """A trial without a result; the message is the reason, in one line."""
+
+
+class StoppedError(Exception):
+    """The trial was asked to stop; it can be continued."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a trial shares with the trials beside it.
+
+    Attributes:
+      stop: set when the trial shall stop.
+      environment: variables for the trainer.
+    """
+
+    stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def share_of_cores(count: int) -> dict[str, str]:
+    """Returns the variables that give each of `count` trainers its cores."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        cores = len(os.sched_getaffinity(0))
+    return dict.fromkeys(_THREADS, str(max(1, cores // count)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,22 +80,60 @@ class Run:
     """One training of a trial.
 
     Attributes:
-      folder: its run folder.
-      seed: its seed.
-      epochs: how many epochs it has.
+      folder: the run folder.
+      seed: the seed.
+      epochs: number of epochs.
       previous: the run folder of the same training with fewer epochs, if
-        there is one to go on from.
+        there is one.
+      limits: when to stop, and the environment.
+      lock: the descriptor of the lock on the trial.
     """
 
     folder: pathlib.Path
     seed: int
     epochs: int
-    previous: pathlib.Path | None = None
+    previous: pathlib.Path | None
+    limits: Limits
+    lock: int
 
     @property
     def log(self) -> pathlib.Path:
-        """Where the training's output goes, beside its folder."""
+        """The file of the training's output, beside the run folder."""
         return self.folder.with_name(f"{self.folder.name}.log")
+
+
+def run_point(
+    folder: pathlib.Path,
+    trial: str,
+    values: Mapping[str, Any],
+    settings: Settings,
+    limits: Limits,
+) -> None:
+    """Runs a trial of a sweep; the outcome is in the trial's folder.
+
+    Args:
+      folder: the sweep's.
+      trial: the trial's number.
+      values: the trial's point.
+      settings: the sweep's.
+      limits: when to stop, and the environment.
+
+    Raises:
+      StoppedError: the trial was asked to stop.
+    """
+    first, previous = settings.run.seed, values.get(records.PREVIOUS)
+    with contextlib.suppress(TrialFailedError):  # the outcome has the reason
+        run_trial(
+            folder / f"trial_{trial}",
+            space.recipe_at(
+                settings.recipe, values, values.get(records.EPOCHS)
+            ),
+            settings.run,
+            range(first, first + settings.sweep.seeds_per_trial),
+            settings.sweep.objective,
+            folder / f"trial_{previous}" if previous else None,
+            limits,
+        )
 
 
 def run_trial(
@@ -72,11 +143,12 @@ def run_trial(
     seeds: Sequence[int],
     objective: str,
     previous: pathlib.Path | None = None,
+    limits: Limits | None = None,
 ) -> dict[str, float]:
     """Trains with each seed; returns the mean of each figure.
 
-    A run that is finished already is not trained again. The outcome is kept
-    in the folder, with the reason where the trial fails.
+    A finished run is not trained again. The outcome is kept in the folder,
+    with the reason if the trial fails.
 
     Args:
       folder: the trial's.
@@ -84,13 +156,16 @@ def run_trial(
       options: of every run; the seed is replaced.
       seeds: one run each.
       objective: the figure that must have come out.
-      previous: the folder of the trial that this one goes on from.
+      previous: the folder of the trial that was promoted to this one.
+      limits: when to stop, and the environment.
 
     Raises:
       TrialFailedError: a training was killed, failed or diverged.
+      StoppedError: the trial was asked to stop.
     """
+    limits = limits or Limits()
     figures, examples, seconds, failed = [], 0, 0.0, ""
-    with _claimed(folder) as lock:
+    with _claimed(folder, limits.stop) as lock:
         path = folder / FLAGS
         with runfolder.replacing(path) as beside:
             text = flagfiles.text(recipe, options)
@@ -103,8 +178,10 @@ def run_trial(
                     seed,
                     recipe.epochs,
                     previous and previous / name,
+                    limits,
+                    lock,
                 )
-                metrics = _finished(run) or _train(run, lock)
+                metrics = _finished(run) or _train(run)
                 figures.append(judged(metrics, objective))
                 examples += metrics["validation_examples"]
                 seconds += metrics["duration_seconds"]
@@ -118,15 +195,14 @@ def run_trial(
             "epochs": recipe.epochs,
             "seconds": seconds,
         }
-        with runfolder.replacing(folder / OUTCOME) as beside:
-            beside.write_text(json.dumps(outcome, indent=2) + "\n")
+        records.write(folder / records.OUTCOME, outcome)
     if failed:
         raise TrialFailedError(failed)
     return outcome["figures"]
 
 
 def judged(metrics: Mapping[str, Any], objective: str) -> dict[str, float]:
-    """The figures of the epoch whose network counts.
+    """Returns the figures of the epoch whose network counts.
 
     Raises:
       TrialFailedError: the training diverged.
@@ -158,23 +234,33 @@ def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _claimed(folder: pathlib.Path) -> Iterator[int]:
+def _claimed(folder: pathlib.Path, stop: threading.Event) -> Iterator[int]:
     """Waits until nobody else works on the trial; yields the lock.
 
-    The lock is let go when the last process that holds the descriptor ends,
-    and each training inherits it.
+    Each training inherits the descriptor. The system releases the lock when
+    the last process that has the descriptor ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _try_lock(lock):
+            if stop.wait(_POLL_SECONDS):
+                raise StoppedError
         yield lock
     finally:
         os.close(lock)
 
 
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _finished(run: Run) -> dict[str, Any] | None:
-    """The metrics of a run that went to its end."""
+    """Returns the metrics of a run that has ended, or None."""
     path = run.folder / runfolder.METRICS
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
@@ -184,15 +270,16 @@ def _finished(run: Run) -> dict[str, Any] | None:
     return None if metrics["interrupted"] or shorter else metrics
 
 
-def _train(run: Run, lock: int) -> dict[str, Any]:
-    """Trains, from the state that there is, else from the beginning."""
+def _train(run: Run) -> dict[str, Any]:
+    """Trains from the saved state if there is one, else from the beginning."""
     if not run.folder.exists() and run.previous and run.previous.exists():
         _copy(run.previous, run.folder)
     if (run.folder / runfolder.FLAGS).exists():
         status = _wait(
-            [f"--resume={run.folder}", f"--epochs={run.epochs}"], run, lock
+            [f"--resume={run.folder}", f"--epochs={run.epochs}"], run
         )
-        # Refused, by another version of TensorFlow perhaps: from the beginning.
+        # The trainer may refuse a state, of another TensorFlow for example.
+        # Then the training starts from the beginning.
         if _finished(run) or status < 0:
             return _result(run, status)
     _set_aside(run.folder)
@@ -203,7 +290,6 @@ def _train(run: Run, lock: int) -> dict[str, Any]:
             f"--seed={run.seed}",
         ],
         run,
-        lock,
     )
     return _result(run, status)
 
@@ -215,7 +301,7 @@ def _result(run: Run, status: int) -> dict[str, Any]:
     return metrics
 
 
-def _wait(arguments: Sequence[str], run: Run, lock: int) -> int:
+def _wait(arguments: Sequence[str], run: Run) -> int:
     """Runs the trainer; returns its exit status."""
     with open(run.log, "ab") as log:
         process = subprocess.Popen(
@@ -223,15 +309,19 @@ def _wait(arguments: Sequence[str], run: Run, lock: int) -> int:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            pass_fds=[lock],
-            # Ctrl-C reaches it through us alone, so that it comes once.
+            env={**os.environ, **run.limits.environment},
+            pass_fds=[run.lock],
+            # Ctrl-C must reach the trainer once, so only through this process.
             start_new_session=True,
         )
         try:
-            return process.wait()
+            while process.poll() is None:
+                if run.limits.stop.wait(_POLL_SECONDS):
+                    raise StoppedError
         except BaseException:
             _end(process)
             raise
+        return process.returncode
 
 
 def _copy(previous: pathlib.Path, folder: pathlib.Path) -> None:
@@ -243,7 +333,7 @@ def _copy(previous: pathlib.Path, folder: pathlib.Path) -> None:
 
 
 def _set_aside(folder: pathlib.Path) -> None:
-    """Keeps what cannot be gone on from, under another name."""
+    """Keeps a run that cannot be continued under another name."""
     if not folder.exists():
         return
     number = 1
@@ -263,9 +353,9 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _why(status: int, log: pathlib.Path) -> str:
-    """The reason of a training that left no result, in one line."""
+    """Says in one line why a training left no result."""
     if status < 0:
         return f"killed by {signal.Signals(-status).name}"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     last = next((line for line in reversed(lines) if line.strip()), "no output")
-    return f"ended with status {status}: {last.strip()}"
+    return records.printable(f"ended with status {status}: {last.strip()}")
