@@ -85,7 +85,7 @@ def rows(folder):
     ]
 
 
-def test_threads_run_the_trainer_and_survive_its_kill(tmp_path, few_npz):
+def test_threads_run_the_trainer(tmp_path, few_npz):
     """The trainer itself, two at a time."""
     folder = tmp_path / "sweep"
     process = start(*small(few_npz, workers=2, max_trials=3), cwd=tmp_path)
