@@ -58,7 +58,9 @@ def _test_set(
             sizes.shape, "as stored", options.normalize_pictures
         ),
     )
-    changed = [run for run in runs if run.own_test(test.fingerprint) is False]
+    changed = [
+        run for run in runs if run.record.own_test(test.fingerprint) is False
+    ]
     if changed and not options.data:
         raise UserError(
             f"data: expected the test set that {changed[0].path} was trained"
@@ -70,7 +72,7 @@ def _test_set(
 
 def _own_data(runs: Sequence[FinishedRun]) -> str | None:
     """Returns the data that all runs were trained on; None is MNIST."""
-    paths = {run.data for run in runs}
+    paths = {run.record.options.data for run in runs}
     if len(paths) > 1:
         names = ", ".join(sorted(path or "embedded MNIST" for path in paths))
         raise UserError(

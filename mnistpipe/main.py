@@ -32,10 +32,10 @@ def main(argv: list[str]) -> int:
     options = flags.read(RunOptions)
     if options.resume:
         recipe, options = resume.settings(options.resume, flags.given())
-        metrics = resume.finished(options.resume, recipe)
-        if metrics:
+        done = resume.finished(options.resume, recipe)
+        if done:
             print(f"{options.resume} is finished; nothing is left to do.")
-            print(f"\n{summary.summary(metrics)}")
+            print(f"\n{summary.summary(done)}")
             return 0
     else:
         recipe = flags.read(Recipe)
@@ -60,13 +60,13 @@ def _train(recipe: Recipe, options: RunOptions) -> int:
     from mnistpipe.training import train
 
     text = flagfiles.text(recipe, options)
-    metrics = train.train(recipe, options, digits, text)
-    print(f"\n{summary.summary(metrics)}")
-    if not metrics["interrupted"]:
+    record = train.train(recipe, options, digits, text)
+    print(f"\n{summary.summary(record)}")
+    if not record.interrupted:
         return 0
     print(
-        f"\nInterrupted: the last weights are in {metrics['run_dir']}; "
-        f"--resume={metrics['run_dir']} goes on.",
+        f"\nInterrupted: the last weights are in {record.run_dir}; "
+        f"--resume={record.run_dir} goes on.",
         file=sys.stderr,
     )
     return INTERRUPTED

@@ -67,14 +67,14 @@ def reference():
 
 def test_it_computes_and_says_so(reference):
     assert keras.backend.backend() == BACKEND
-    versions = reference.metrics["versions"]
+    versions = reference.metrics.versions
     assert versions["backend"] == BACKEND
     assert versions[BACKEND].split("+")[0].replace(".", "").isdigit()
-    assert reference.metrics["input"] == "host"
+    assert reference.metrics.input == "host"
 
 
 def test_it_learns(reference):
-    losses = reference.metrics["history"]["loss"]
+    losses = reference.metrics.history["loss"]
     assert len(losses) == RECIPE.epochs
     assert losses[-1] < 0.8 * losses[0], losses
 
@@ -85,7 +85,7 @@ def test_a_run_killed_within_an_epoch_goes_on_to_the_same_bits(
     path = reference.killed_at(tmp_path / "run", 3)
     metrics = test_resume.go_on(path, RECIPE, input="auto")
     reference.check(path, metrics)
-    assert metrics["resumed_at_steps"] == [3]
+    assert metrics.resumed_at_steps == (3,)
     not_promised = "not promised with PyTorch" in capsys.readouterr().err
     assert not_promised == (BACKEND == "torch")
 
@@ -116,14 +116,14 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(state.Keeper, "on_train_batch_begin", interrupted)
         metrics = test_resume.run(tmp_path, RECIPE, input="auto")
-    assert metrics["interrupted"]
-    assert metrics["steps"] == (3 if BACKEND == "jax" else 2)
+    assert metrics.interrupted
+    assert metrics.steps == (3 if BACKEND == "jax" else 2)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     kept = models.load(tmp_path / "last.keras").get_weights()
     assert all(np.isfinite(array).all() for array in kept)
     metrics = test_resume.go_on(tmp_path, RECIPE, input="auto")
     reference.check(tmp_path, metrics)
-    assert metrics["resumed_at_steps"] == [2]
+    assert metrics.resumed_at_steps == (2,)
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_it_trains(tmp_path, rng, backend, monkeypatch):
     words = rf"came backend tensorflow \(the run has {backend}\)"
     with pytest.raises(UserError, match=words):
         train.train(
-            finished.read(str(tmp_path / "run")).recipe,
+            finished.read(str(tmp_path / "run")).record.recipe,
             options.replace(evaluate_test=False),
             helpers.few_digits(),
         )
@@ -114,7 +114,7 @@ def test_the_programs_run(tmp_path, backend):
     version = importlib.import_module(backend).__version__
     assert f"Keras {keras.__version__} on {backend} {version}" in told
     scores = run("evaluate", "--run=run")
-    accuracy = finished.read(str(tmp_path / "run")).metrics["test_accuracy"]
+    accuracy = finished.read(str(tmp_path / "run")).record.test_accuracy
     assert f"{100 * accuracy:.2f}" in scores
 
 
@@ -185,7 +185,9 @@ def test_under_tensorflow_everything_stays_as_asked(option):
     ],
 )
 def test_words(versions, words):
-    assert backends.words(versions) == f"TensorFlow 2.21.0, Keras 3.15.1{words}"
+    assert (
+        backends.summary(versions) == f"TensorFlow 2.21.0, Keras 3.15.1{words}"
+    )
 
 
 def test_a_resumed_run_without_a_backend_was_tensorflows(tmp_path, monkeypatch):
@@ -199,4 +201,4 @@ def test_a_resumed_run_without_a_backend_was_tensorflows(tmp_path, monkeypatch):
         patch.setattr(provenance, "versions", lambda: old)
         test_resume.run(tmp_path, recipe)
     metrics = test_resume.go_on(tmp_path, recipe.replace(epochs=2))
-    assert metrics["versions"]["backend"] == "tensorflow"
+    assert metrics.versions["backend"] == "tensorflow"

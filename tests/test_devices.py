@@ -1,5 +1,6 @@
 """Which devices train, and what is said to fit into one."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -38,10 +39,10 @@ def test_mirrored_on_one_device_just_works(tmp_path, monkeypatch):
     metrics = train.train(
         helpers.quick_recipe(epochs=1), options, helpers.few_digits()
     )
-    assert metrics["devices"] == 1
-    assert metrics["options"]["strategy"] == "mirrored"
+    assert metrics.devices == 1
+    assert metrics.options.strategy == "mirrored"
     assert "devices" not in summary.summary(metrics)
-    more = summary.summary({**metrics, "devices": 4})
+    more = summary.summary(dataclasses.replace(metrics, devices=4))
     assert "input on the host of 4 devices" in " ".join(more.split())
 
 

@@ -368,14 +368,18 @@ BAD_RUN = {
         "at most 67108864 bytes",
     ),
     "metrics of a pipe": (pipe("run/metrics.json"), [RUN], "a special file"),
-    "no seed": (metrics_with(seed=...), [RUN], "seed as a run writes it; got"),
+    "no seed": (metrics_with(seed=...), [RUN], "seed: expected", "got None"),
     "a seed of text": (metrics_with(seed="1"), [RUN], "seed", "got '1'"),
     "a seed of truth": (metrics_with(seed=True), [RUN], "seed", "got True"),
-    "no data": (metrics_with(data=None), [RUN], "data as a run writes it"),
+    "no data": (
+        metrics_with(data=None),
+        [RUN],
+        "data: expected an object",
+    ),
     "weights elsewhere": (
         metrics_with(weights="../other/last.keras"),
         [RUN],
-        "weights best.keras or last.keras; got '../other/last.keras'",
+        "weights: expected best.keras or last.keras, got '../other/last.keras'",
     ),
     "terminal codes": (
         metrics_with(versions={"keras": "\x1b[2J"}),

@@ -76,9 +76,9 @@ def test_the_environment_of_a_hook_misleads_nobody(
 
 def test_a_resumed_run_names_each_commit_once(monkeypatch):
     monkeypatch.setattr(provenance, "commit", lambda folder: "b")
-    assert provenance.commits() == ["b"]
-    assert provenance.commits(["a"]) == ["a", "b"]
-    assert provenance.commits(["a", "b"]) == ["a", "b"]
+    assert provenance.commits() == ("b",)
+    assert provenance.commits(["a"]) == ("a", "b")
+    assert provenance.commits(["a", "b"]) == ("a", "b")
     monkeypatch.setattr(provenance, "commit", lambda folder: None)
-    assert provenance.commits() == []
-    assert provenance.commits(["a"]) == ["a"]
+    assert provenance.commits() == ()
+    assert provenance.commits(["a"]) == ("a",)

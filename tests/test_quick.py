@@ -20,8 +20,8 @@ def test_quick_learns_from_a_tenth(tmp_path):
         tmp_path, train_examples=6000, validation_size=1000
     )
     metrics = train.train(recipe, options, digits)
-    assert metrics["epochs_run"] == recipe.epochs
+    assert metrics.epochs_run == recipe.epochs
     # Seed 2 has 98.5 %; an untrained network has some 10 %.
-    assert metrics["test_accuracy"] > 0.95
-    kept = models.load(tmp_path / metrics["weights"])
-    assert helpers.accuracy(kept, digits.test) == metrics["test_accuracy"]
+    assert metrics.test_accuracy > 0.95
+    kept = models.load(tmp_path / metrics.weights)
+    assert helpers.accuracy(kept, digits.test) == metrics.test_accuracy

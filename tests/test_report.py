@@ -1,51 +1,54 @@
 """The summary: no accuracy without its protocol and test set's size."""
 
+import dataclasses
+
 import pytest
 
 from mnistpipe import recipes
-from mnistpipe.recipes import documented
+from mnistpipe.recipes import RECIPES, RunOptions, documented
 from mnistpipe.runs import summary
+from mnistpipe.runs.record import DataIdentity, Hardware, RunRecord
 
-
-def summary_of(metrics):
-    """On one line, since the lines' ends are not the point."""
-    return " ".join(summary.summary(metrics).split())
-
-
-METRICS = {
-    "arch": "strided400k",
-    "parameters": 403562,
-    "recipe": {"stem": "printed", "epochs": 100},
-    "protocol": "split",
-    "selected_on_test": False,
-    "validation_examples": 5000,
-    "train_examples": 55000,
-    "seed": 7,
-    "data": {"name": "mnist"},
-    "interrupted": False,
-    "test_accuracy": 0.9951,
-    "test_examples": 10000,
-    "test_correct": 9951,
-    "weights": "best.keras",
-    "best_epoch": 41,
-    "epochs_run": 100,
-    "resumed_at_steps": [],
-    "duration_seconds": 3725.2,
-    "images_per_second": 1234.5,
-    "input": "host",
-    "versions": {
+RECORD = RunRecord(
+    recipe=RECIPES["strided400k"],
+    options=RunOptions(seed=7),
+    parameters=403562,
+    train_examples=55000,
+    validation_examples=5000,
+    data=DataIdentity("mnist"),
+    versions={
         "mnistpipe": "0.1.0",
         "tensorflow": "2.21.0",
         "keras": "3.15.1",
         "python": "3.11.7",
     },
-    "hardware": {"cpu": "a processor", "cores": 2, "gpus": ["a GPU"]},
-    "run_dir": "runs/x",
-}
+    hardware=Hardware("a processor", 2, ("a GPU",)),
+    run_dir="runs/x",
+    weights="best.keras",
+    best_epoch=41,
+    epochs_run=100,
+    interrupted=False,
+    duration_seconds=3725.2,
+    images_per_second=1234.5,
+    test_accuracy=0.9951,
+    test_examples=10000,
+    test_correct=9951,
+)
+UNSCORED = {"test_accuracy": None, "test_examples": None, "test_correct": None}
+
+
+def record_with(options=(), **changes):
+    options = RECORD.options.replace(**dict(options))
+    return dataclasses.replace(RECORD, options=options, **changes)
+
+
+def summary_of(record):
+    """On one line, since the lines' ends are not the point."""
+    return " ".join(summary.summary(record).split())
 
 
 def test_summary_says_what_was_measured_and_how():
-    text = summary_of(METRICS)
+    text = summary_of(RECORD)
     for words in (
         "strided400k, stem printed, 403,562 parameters",
         "99.51% of 10,000 images (49 wrong), weights of the best epoch, 42",
@@ -63,7 +66,7 @@ def test_summary_says_what_was_measured_and_how():
 
 
 def test_protocol_stands_next_to_the_accuracy():
-    lines = summary.summary(METRICS).splitlines()
+    lines = summary.summary(RECORD).splitlines()
     names = [line[:15].strip() for line in lines]
     names = [name for name in names if name]
     assert names[names.index("test accuracy") + 1] == "protocol"
@@ -71,36 +74,36 @@ def test_protocol_stands_next_to_the_accuracy():
 
 
 def test_selection_on_the_test_set_is_said():
-    chosen = {**METRICS, "protocol": "test", "selected_on_test": True}
+    chosen = record_with({"validation": "test"})
     assert "selected on the test set" in summary_of(chosen)
-    assert "selected on the test set" not in summary_of(METRICS)
+    assert "selected on the test set" not in summary_of(RECORD)
 
 
 def test_documented_scores_are_of_mnist_alone():
-    other = {**METRICS, "data": {"name": "fashion-mnist"}}
+    other = record_with(data=DataIdentity("fashion-mnist"))
     assert "documented" not in summary_of(other)
 
 
 def test_no_validation_is_said():
-    chosen = {**METRICS, "protocol": "none", "validation_examples": 0}
+    chosen = record_with({"validation": "none"}, validation_examples=0)
     assert "none: no images held out" in summary_of(chosen)
 
 
 def test_an_interrupted_run_shows_no_accuracy():
-    text = summary_of({**METRICS, "interrupted": True, "test_accuracy": None})
+    text = summary_of(record_with(interrupted=True, **UNSCORED))
     assert "not measured: the run was interrupted" in text
     assert "99.51" not in text
     assert "test set not read" in text
 
 
 def test_a_run_that_left_the_test_set_alone_says_so():
-    text = summary_of({**METRICS, "test_accuracy": None})
+    text = summary_of(record_with(**UNSCORED))
     assert "not measured, as asked: --evaluate_test=false" in text
     assert "test set not read" in text
 
 
 def test_only_one_architecture_has_a_stem():
-    assert "stem" not in summary_of({**METRICS, "arch": "pool2m"})
+    assert "stem" not in summary_of(record_with(recipe=RECIPES["pool2m"]))
 
 
 def test_each_recipe_has_its_documented_scores():
@@ -118,29 +121,24 @@ def test_each_recipe_has_its_documented_scores():
     [(3.4, "in 3 s,"), (61, "in 1 min 1 s,"), (7200, "in 2 h 0 min,")],
 )
 def test_durations(seconds, words):
-    assert words in summary_of({**METRICS, "duration_seconds": seconds})
+    assert words in summary_of(record_with(duration_seconds=seconds))
 
 
 def test_a_resumed_run_says_so():
-    assert "resumed" not in summary_of(METRICS)
-    text = summary_of({**METRICS, "resumed_at_steps": [120, 860]})
+    assert "resumed" not in summary_of(RECORD)
+    text = summary_of(record_with(resumed_at_steps=(120, 860)))
     assert "seed 7, resumed at step 120, 860" in text
 
 
 def test_the_opening_has_what_its_figures_need():
-    origin = {
-        name: METRICS[name]
-        for name in (
-            *("arch", "protocol", "selected_on_test", "validation_examples"),
-            *("train_examples", "seed", "data", "versions", "hardware"),
-        )
-    }
-    origin["options"] = {"evaluate_test": True}
-    text = " ".join(summary.opening(origin).split())
+    text = " ".join(summary.opening(RECORD).split())
     assert "strided400k, 55,000 images of mnist, seed 7" in text
     assert "split: 5,000 training images held out; test set read once" in text
     assert "TensorFlow 2.21.0" in text
-    selected = {**origin, "protocol": "test", "selected_on_test": True}
-    assert "test: selected on the test set" in summary.opening(selected)
-    origin["options"] = {"evaluate_test": False}
-    assert "test set not read" in summary.opening(origin)
+    selected = summary.opening(record_with({"validation": "test"}))
+    assert "test: selected on the test set" in selected
+    unread = record_with({"evaluate_test": False}, **UNSCORED)
+    assert "test set not read" in summary.opening(unread)
+    watched = record_with({"watch_test": True})
+    text = " ".join(summary.opening(watched).split())
+    assert "test set scored after each epoch, and chose nothing" in text

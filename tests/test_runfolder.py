@@ -1,7 +1,5 @@
 """Run folders: refused, claimed, written whole or not at all."""
 
-import json
-
 import helpers
 import pytest
 
@@ -94,18 +92,3 @@ def test_a_finished_write_replaces_the_old_file(tmp_path):
         assert beside.suffix == ".keras"  # Keras goes by it
         beside.write_text("new")
     assert helpers.files(tmp_path) == {"last.keras": b"new"}
-
-
-def test_metrics_are_json_even_of_a_run_that_diverged(tmp_path):
-    folder(tmp_path).write_metrics(
-        {"loss": float("nan"), "history": {"loss": [1.0, float("inf")]}}
-    )
-
-    def refuse(name):
-        raise AssertionError(f"{name} is no JSON")
-
-    text = (tmp_path / "metrics.json").read_text()
-    assert json.loads(text, parse_constant=refuse) == {
-        "loss": None,
-        "history": {"loss": [1.0, None]},
-    }

@@ -70,7 +70,7 @@ def test_the_history_has_the_rate_of_each_epochs_last_step(tmp_path, schedule):
     )
     last_steps = STEPS_PER_EPOCH * np.arange(1, EPOCHS + 1) - 1
     np.testing.assert_allclose(
-        metrics["history"]["learning_rate"], rates(recipe)[last_steps]
+        metrics.history["learning_rate"], rates(recipe)[last_steps]
     )
 
 
@@ -126,12 +126,12 @@ def test_averaged_weights_are_kept_and_validated(tmp_path, monkeypatch):
         np.testing.assert_allclose(built, by_hand, atol=1e-6)
     assert not np.allclose(expected[0], watch.after[-1][0], atol=1e-4)
     # best.keras is of the epoch that it says, and was validated as it is.
-    best = models.load(tmp_path / metrics["weights"])
-    after = watch.after[: 5 * (metrics["best_epoch"] + 1)]
+    best = models.load(tmp_path / metrics.weights)
+    after = watch.after[: 5 * (metrics.best_epoch + 1)]
     expected = averages(first, after, 0.7)
     for built, by_hand in zip(best.get_weights(), expected, strict=True):
         np.testing.assert_allclose(built, by_hand, atol=1e-6)
-    kept = max(metrics["history"]["val_accuracy"])
+    kept = max(metrics.history["val_accuracy"])
     assert validated(best, digits) == pytest.approx(kept)
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from mnistpipe import data, pipeline
 from mnistpipe.networks import augmentation, models
 from mnistpipe.recipes import RECIPES, RecipeError, RunOptions
-from mnistpipe.runs import runfolder
+from mnistpipe.runs import record, runfolder
 from mnistpipe.training import callbacks, feeding, protocol, train
 
 
@@ -60,7 +60,7 @@ def test_same_seed_same_history_to_the_last_bit_whatever_the_test_set(
     blind = data.Digits("blind", digits.train, noise, 10, "")
     again = run(tmp_path, blind)
     folder, metrics = trained
-    assert again["history"] == metrics["history"]
+    assert again.history == metrics.history
     for name in ("history.csv", "flags.cfg"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     for name in ("best.keras", "last.keras"):
@@ -68,7 +68,7 @@ def test_same_seed_same_history_to_the_last_bit_whatever_the_test_set(
             weights(tmp_path, name), weights(folder, name), strict=True
         ):
             np.testing.assert_array_equal(one, other)
-    assert again["test_accuracy"] != metrics["test_accuracy"]
+    assert again.test_accuracy != metrics.test_accuracy
 
 
 @pytest.mark.parametrize("averaged", [0.0, 0.9])
@@ -79,27 +79,27 @@ def test_watching_the_test_set_changes_nothing_else(
     recipe = helpers.quick_recipe(ema_momentum=averaged)
     plain = trained[1] if not averaged else run(tmp_path / "0", digits, recipe)
     metrics = run(tmp_path / "1", digits, recipe, watch_test=True)
-    history = dict(metrics["history"])
+    history = dict(metrics.history)
     accuracies = history.pop("test_accuracy")
     assert len(accuracies) == len(history.pop("test_loss")) == recipe.epochs
-    assert history == plain["history"]
+    assert history == plain.history
     last = models.load(tmp_path / "1" / "last.keras")
     assert accuracies[-1] == helpers.accuracy(last, digits.test)
 
 
 def test_another_seed_differs(trained, tmp_path, digits):
     other = run(tmp_path, digits, seed=2)
-    assert other["history"]["loss"] != trained[1]["history"]["loss"]
+    assert other.history["loss"] != trained[1].history["loss"]
 
 
 def check_paths_agree(tmp_path, digits, recipe, tolerance, **options):
     host = run(tmp_path / "host", digits, recipe)
     device = run(tmp_path / "device", digits, recipe, input="device", **options)
-    assert (host["input"], device["input"]) == ("host", "device")
-    assert host["history"].keys() == device["history"].keys()
+    assert (host.input, device.input) == ("host", "device")
+    assert host.history.keys() == device.history.keys()
     for name in ("loss", "val_loss"):
         np.testing.assert_allclose(
-            host["history"][name], device["history"][name], rtol=tolerance
+            host.history[name], device.history[name], rtol=tolerance
         )
     # What is saved is the network alone, alike on both paths.
     sizes = [
@@ -205,22 +205,22 @@ def test_an_execution_may_not_reach_into_the_next_epoch(tmp_path, digits):
 
 def test_without_validation_the_last_weights_count(tiny, tmp_path, digits):
     metrics = run(tmp_path, digits, validation="none")
-    assert metrics["weights"] == "last.keras"
-    assert metrics["train_examples"] == 300
-    assert metrics["validation_examples"] == 0
+    assert metrics.weights == "last.keras"
+    assert metrics.train_examples == 300
+    assert metrics.validation_examples == 0
     assert not (tmp_path / "best.keras").exists()
     network = models.load(tmp_path / "last.keras")
     expected = helpers.accuracy(network, digits.test)
-    assert metrics["test_accuracy"] == pytest.approx(expected)
-    assert not any(name.startswith("val_") for name in metrics["history"])
+    assert metrics.test_accuracy == pytest.approx(expected)
+    assert not any(name.startswith("val_") for name in metrics.history)
 
 
 def test_selection_on_the_test_set_is_recorded(tiny, tmp_path, digits):
     metrics = run(tmp_path, digits, validation="test")
-    assert metrics["selected_on_test"]
-    assert metrics["protocol"] == "test"
-    best = max(metrics["history"]["val_accuracy"])
-    assert metrics["test_accuracy"] == pytest.approx(best)
+    assert metrics.selected_on_test
+    assert metrics.options.validation == "test"
+    best = max(metrics.history["val_accuracy"])
+    assert metrics.test_accuracy == pytest.approx(best)
 
 
 # The recipe reaches the training
@@ -413,37 +413,39 @@ def test_the_folder_holds_what_it_promises(trained):
         "metrics.json",
         "state",
     }
-    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert record.read(folder / "metrics.json") == metrics
+    kept = json.loads((folder / "metrics.json").read_text())
+    assert kept == metrics.to_json()
     assert (folder / "flags.cfg").read_text() == "--flags\n"
 
 
 def test_metrics_say_what_made_them(trained, digits):
     _, metrics = trained
-    assert metrics["protocol"] == "split"
-    assert metrics["selected_on_test"] is False
-    assert metrics["seed"] == 1
-    assert metrics["versions"]["keras"] == keras.__version__
-    assert {"cpu", "cores", "gpus"} <= metrics["hardware"].keys()
-    assert metrics["parameters"] == 887_530
-    assert metrics["data"]["fingerprint"] == digits.fingerprint
-    assert metrics["recipe"] == vars(helpers.quick_recipe())
-    assert (metrics["epochs_run"], metrics["steps"]) == (2, 10)
-    assert metrics["train_examples"] == 250
-    assert 0 < metrics["fit_seconds"] < metrics["duration_seconds"]
-    per_second = 2 * 250 / metrics["fit_seconds"]
-    assert metrics["images_per_second"] == pytest.approx(per_second)
+    assert metrics.options.validation == "split"
+    assert metrics.selected_on_test is False
+    assert metrics.seed == 1
+    assert metrics.versions["keras"] == keras.__version__
+    assert metrics.hardware.cores >= 1
+    assert metrics.parameters == 887_530
+    assert metrics.data.fingerprint == digits.fingerprint
+    assert metrics.recipe == helpers.quick_recipe()
+    assert (metrics.epochs_run, metrics.steps) == (2, 10)
+    assert metrics.train_examples == 250
+    assert 0 < metrics.fit_seconds < metrics.duration_seconds
+    per_second = 2 * 250 / metrics.fit_seconds
+    assert metrics.images_per_second == pytest.approx(per_second)
 
 
 def test_the_scored_network_is_the_one_that_is_kept(trained, digits):
     folder, metrics = trained
-    history = metrics["history"]
-    assert metrics["weights"] == "best.keras"
-    assert metrics["best_epoch"] == int(np.argmax(history["val_accuracy"]))
+    history = metrics.history
+    assert metrics.weights == "best.keras"
+    assert metrics.best_epoch == int(np.argmax(history["val_accuracy"]))
     network = models.load(folder / "best.keras")
     expected = helpers.accuracy(network, digits.test)
-    assert metrics["test_accuracy"] == pytest.approx(expected)
-    assert metrics["test_examples"] == len(digits.test)
-    counts = [one["examples"] for one in metrics["per_class"]]
+    assert metrics.test_accuracy == pytest.approx(expected)
+    assert metrics.test_examples == len(digits.test)
+    counts = [one.examples for one in metrics.per_class]
     assert counts == np.bincount(digits.test.labels).tolist()
 
 
@@ -454,9 +456,7 @@ def test_history_file_and_scalars_are_the_history(trained):
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     losses = [float(row["val_loss"]) for row in rows]
-    np.testing.assert_allclose(
-        losses, metrics["history"]["val_loss"], rtol=1e-7
-    )
+    np.testing.assert_allclose(losses, metrics.history["val_loss"], rtol=1e-7)
     assert not any("time" in name for name in rows[0])
     events = event_accumulator.EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
@@ -464,7 +464,7 @@ def test_history_file_and_scalars_are_the_history(trained):
         float(tf.make_ndarray(one.tensor_proto))
         for one in events.Tensors("loss")
     ]
-    np.testing.assert_allclose(scalars, metrics["history"]["loss"], rtol=1e-6)
+    np.testing.assert_allclose(scalars, metrics.history["loss"], rtol=1e-6)
 
 
 def test_a_used_folder_is_refused_before_any_work(
@@ -481,13 +481,13 @@ def test_a_used_folder_is_refused_before_any_work(
 
 def test_no_epochs_evaluate_the_untrained_network(tiny, tmp_path, digits):
     metrics = run(tmp_path, digits, helpers.quick_recipe(epochs=0))
-    assert (metrics["epochs_run"], metrics["steps"]) == (0, 0)
-    assert metrics["images_per_second"] == 0
-    assert metrics["weights"] == "last.keras"
-    assert not metrics["interrupted"]
+    assert (metrics.epochs_run, metrics.steps) == (0, 0)
+    assert metrics.images_per_second == 0
+    assert metrics.weights == "last.keras"
+    assert not metrics.interrupted
     network = models.load(tmp_path / "last.keras")
     expected = helpers.accuracy(network, digits.test)
-    assert metrics["test_accuracy"] == pytest.approx(expected)
+    assert metrics.test_accuracy == pytest.approx(expected)
 
 
 def test_a_run_that_diverges_says_so(tiny, tmp_path, digits, monkeypatch):
@@ -496,8 +496,8 @@ def test_a_run_that_diverges_says_so(tiny, tmp_path, digits, monkeypatch):
         feeding, "one_hot", lambda *_: np.full((300, 10), np.nan)
     )
     metrics = run(tmp_path, digits, validation="none")
-    assert metrics["weights"] == "last.keras"
-    assert metrics["test_accuracy"] == 0
+    assert metrics.weights == "last.keras"
+    assert metrics.test_accuracy == 0
     kept = json.loads((tmp_path / "metrics.json").read_text())
     assert kept["test_loss"] is None
     assert kept["history"]["loss"] == [None, None]
@@ -512,12 +512,11 @@ def test_ctrl_c_leaves_a_valid_folder(tiny, tmp_path, digits, monkeypatch):
 
     monkeypatch.setattr(callbacks.EpochScalars, "on_epoch_end", interrupt)
     metrics = run(tmp_path, digits)
-    assert metrics["interrupted"]
-    assert metrics["test_accuracy"] is None
-    assert metrics["per_class"] is None
-    assert metrics["steps"] == 10
-    kept = json.loads((tmp_path / "metrics.json").read_text())
-    assert kept == metrics
+    assert metrics.interrupted
+    assert metrics.test_accuracy is None
+    assert metrics.per_class is None
+    assert metrics.steps == 10
+    assert record.read(tmp_path / "metrics.json") == metrics
     for name in ("best.keras", "last.keras"):
         assert models.load(tmp_path / name).count_params() == 7850
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
@@ -531,10 +530,10 @@ def test_ctrl_c_while_testing_leaves_a_valid_folder(
 
     monkeypatch.setattr(train.scoring, "evaluate", interrupt)
     metrics = run(tmp_path, digits)
-    assert metrics["interrupted"]
-    assert metrics["epochs_run"] == 2
-    assert metrics["test_accuracy"] is None
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert metrics.interrupted
+    assert metrics.epochs_run == 2
+    assert metrics.test_accuracy is None
+    assert record.read(tmp_path / "metrics.json") == metrics
 
 
 def test_the_test_set_can_be_left_alone(tiny, tmp_path, digits, monkeypatch):
@@ -543,7 +542,7 @@ def test_the_test_set_can_be_left_alone(tiny, tmp_path, digits, monkeypatch):
 
     monkeypatch.setattr(train.scoring, "evaluate", refuse)
     metrics = run(tmp_path, digits, evaluate_test=False)
-    assert not metrics["interrupted"]
-    assert metrics["test_accuracy"] is None
-    assert metrics["test_examples"] is None
-    assert len(metrics["history"]["val_accuracy"]) == 2
+    assert not metrics.interrupted
+    assert metrics.test_accuracy is None
+    assert metrics.test_examples is None
+    assert len(metrics.history["val_accuracy"]) == 2

@@ -154,9 +154,9 @@ def test_a_run_goes_on_to_the_same_end(small, tmp_path):
         "evaluate_test": True,
     }
     whole = test_resume.Reference(tmp_path / "whole", recipe, **options)
-    assert whole.metrics["devices"] == 2
-    assert whole.metrics["options"]["strategy"] == "mirrored"
-    assert 0 <= whole.metrics["test_accuracy"] <= 1
+    assert whole.metrics.devices == 2
+    assert whole.metrics.options.strategy == "mirrored"
+    assert 0 <= whole.metrics.test_accuracy <= 1
     path = whole.killed_at(tmp_path / "run", 2)
     whole.check(path, test_resume.go_on(path, recipe, **options))
 

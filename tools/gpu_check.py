@@ -17,6 +17,7 @@ so. Run it with nothing else running.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gc
 import json
 import os
@@ -443,21 +444,21 @@ def main() -> None:
     if backends.load() != "tensorflow":
         sys.exit("error: KERAS_BACKEND: expected tensorflow")
     hardware, versions = provenance.hardware(), provenance.versions()
-    note = f"On {', '.join(hardware['gpus'])}."
-    if not hardware["gpus"]:
+    note = f"On {', '.join(hardware.gpus)}."
+    if not hardware.gpus:
         note = (
             "No GPU was found: these are a CPU's figures and say nothing "
             "about a GPU's."
         )
-    print(f"{note}\n{backends.words(versions)}; {hardware['cpu']}\n")
+    print(f"{note}\n{backends.summary(versions)}; {hardware.cpu}\n")
     started = time.perf_counter()
     results = check(Checks(options))
     print("", *conclusions(results), "", note, sep="\n")
     record = {
-        "gpu": bool(hardware["gpus"]),
+        "gpu": bool(hardware.gpus),
         "note": note,
         "versions": versions,
-        "hardware": hardware,
+        "hardware": dataclasses.asdict(hardware),
         "settings": vars(options),
         "seconds": time.perf_counter() - started,
         **results,

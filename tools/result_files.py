@@ -109,7 +109,7 @@ def from_run(path: str, commit: str = "") -> dict[str, Any]:
       UserError: it is no run's folder, or lacks something.
     """
     run = finished.read(path)
-    metrics = run.metrics
+    metrics = run.record.to_json()
     commits = metrics.get("commits") or ([commit] if commit else [])
     layers = _layers(run)
     return {

@@ -127,7 +127,7 @@ def made_with(result: Result) -> str:
     where = f"{hardware['cores']} cores of {hardware['cpu']}"
     if hardware["gpus"]:
         where = f"{', '.join(hardware['gpus'])}, {where}"
-    return f"{where}; {backends.words(result['versions'])}"
+    return f"{where}; {backends.summary(result['versions'])}"
 
 
 def protocol(result: Result) -> str:

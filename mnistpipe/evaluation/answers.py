@@ -1,5 +1,6 @@
 """Predictions for pictures without labels, and how they were made."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from mnistpipe.evaluation import prediction, scorecard_text
 from mnistpipe.evaluation.options import PredictionOptions
 from mnistpipe.runs import provenance, summary
 from mnistpipe.runs.finished import FinishedRun
+from mnistpipe.runs.record import Hardware
 
 _MOST_COLUMNS = 12  # classes, of which each has a column
 _NAME_LENGTH = 16
@@ -44,9 +46,9 @@ def answer(
         "preparation": preparation,
         "class_names": list(class_names),
         "tta": {"versions": options.tta, "seed": options.tta_seed},
-        "members": [{**run.origin(), "words": run.words()} for run in runs],
+        "members": [run.facts() for run in runs],
         "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
+        "hardware": dataclasses.asdict(provenance.hardware()),
     }
 
 
@@ -61,7 +63,10 @@ def text(found: Mapping[str, Any]) -> str:
         ),
         ("pictures", found["preparation"]),
         ("augmentation", scorecard_text.tta_words(found["tta"])),
-        ("made with", summary.made_with(found)),
+        (
+            "made with",
+            summary.made_with(found["versions"], Hardware(**found["hardware"])),
+        ),
     ]
     return "\n".join([*lines, "", *(summary.row(*fact) for fact in facts)])
 

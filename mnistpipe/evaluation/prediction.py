@@ -43,7 +43,7 @@ def each(
 def _load(run: FinishedRun) -> keras.Model:
     """The network of a run, checked against what the run says of it."""
     network = models.load(run.network)
-    told = (run.metrics["arch"], run.metrics["parameters"])
+    told = (run.record.arch, run.record.parameters)
     came = (network.name, network.count_params())
     if told != came:
         raise PredictionError(
@@ -71,7 +71,7 @@ def probabilities(
       PredictionError: the recipe has nothing to draw, or the network's
         answers are not numbers.
     """
-    augment = augmentation.compose(run.recipe)
+    augment = augmentation.compose(run.record.recipe)
     if tta > 1 and not augment.needs_keys:
         raise PredictionError(
             f"tta: expected 1 with {run.path}, whose recipe augments nothing,"

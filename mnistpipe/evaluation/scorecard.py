@@ -56,7 +56,7 @@ def score(
         "tta": {"versions": options.tta, "seed": options.tta_seed},
         "members": members,
         "versions": provenance.versions(),
-        "hardware": provenance.hardware(),
+        "hardware": dataclasses.asdict(provenance.hardware()),
         "commits": provenance.commits(),
         "per_class": [
             dataclasses.asdict(one) for one in scoring.per_class(mean, labels)
@@ -80,10 +80,9 @@ def _accuracy(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
 
 def _origin(run: FinishedRun, test: TestSet) -> dict[str, Any]:
     return {
-        **run.origin(),
-        "words": run.words(),
-        "own_test": run.own_test(test.fingerprint),
-        "selected_on_this_test": run.selected_on(test.fingerprint),
+        **run.facts(),
+        "own_test": run.record.own_test(test.fingerprint),
+        "selected_on_this_test": run.record.selected_on(test.fingerprint),
     }
 
 

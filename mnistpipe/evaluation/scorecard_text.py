@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mnistpipe.runs import summary
+from mnistpipe.runs.record import Hardware
 
 _MOST_CLASSES = 20  # of which a whole confusion matrix is printed
 _NAME_LENGTH = 16
@@ -43,7 +44,12 @@ def _head(card: Mapping[str, Any]) -> str:
         rows.append(("network", f"{member['run']}: {member['words']}"))
         if len(members) > 1:
             rows.append(("", f"alone {accuracy_words(member)}"))
-    rows.append(("scored with", summary.made_with(card)))
+    rows.append(
+        (
+            "scored with",
+            summary.made_with(card["versions"], Hardware(**card["hardware"])),
+        )
+    )
     return "\n".join(summary.row(name, words) for name, words in rows)
 
 

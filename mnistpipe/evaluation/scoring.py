@@ -12,17 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mnistpipe.runs.record import ClassScore
+
 BATCH_SIZE = 500  # large enough to keep the cores busy, small enough for memory
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassScore:
-    """One class: how many examples there are, how many were recognised."""
-
-    label: int
-    examples: int
-    correct: int
-    accuracy: float | None  # None without examples
 
 
 @dataclasses.dataclass(frozen=True)

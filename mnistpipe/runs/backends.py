@@ -87,7 +87,7 @@ def accelerators() -> list[str]:
     return [torch.cuda.get_device_name(place) for place in range(count)]
 
 
-def words(made_with: Mapping[str, Any]) -> str:
+def summary(made_with: Mapping[str, Any]) -> str:
     """The versions of a run, old runs' too, as text for people."""
     text = (
         f"TensorFlow {made_with.get('tensorflow')}, Keras "

@@ -1,4 +1,4 @@
-"""What a number was produced by: versions, hardware and commit."""
+"""What produced a number: versions, hardware and commits."""
 
 import functools
 import os
@@ -6,7 +6,6 @@ import pathlib
 import platform
 import subprocess
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,10 +13,11 @@ import tensorflow as tf
 
 import mnistpipe
 from mnistpipe.runs import backends
+from mnistpipe.runs.record import Hardware
 
 
 def versions() -> dict[str, str]:
-    """Of everything that takes part in the arithmetic."""
+    """Returns the versions of all packages that take part in the arithmetic."""
     return {
         "mnistpipe": mnistpipe.__version__,
         "python": platform.python_version(),
@@ -28,25 +28,25 @@ def versions() -> dict[str, str]:
     }
 
 
-def commits(before: Sequence[str] = ()) -> list[str]:
-    """The commits that a run was trained at: one, or more if it was resumed.
+def commits(before: Sequence[str] = ()) -> tuple[str, ...]:
+    """Returns the commits that a run was trained at.
 
     Args:
-      before: those until now, of a run that goes on.
+      before: the commits of earlier sessions, for a run that is resumed.
 
     Returns:
-      Each once, in order; none where the code is in no checkout.
+      Each commit once, in order; none if the code is in no git checkout.
     """
     now = commit(pathlib.Path(mnistpipe.__file__).parent)
-    return list(dict.fromkeys([*before, *([now] if now else [])]))
+    return tuple(dict.fromkeys([*before, *([now] if now else [])]))
 
 
-@functools.cache  # the code of a process stays what it was
+@functools.cache  # the code does not change while the process runs
 def commit(folder: pathlib.Path) -> str | None:
-    """The commit of a package, with a `+` where its files are no longer those.
+    """Returns the commit of a package, with a `+` if its files have changed.
 
-    None is that it is in no git checkout. One that is merely installed within
-    somebody's checkout is not of it.
+    None is returned if the package is in no git checkout. A package that is
+    only installed inside somebody's checkout does not belong to the checkout.
     """
     try:
         _git(folder, "ls-files", "--error-unmatch", "__init__.py")
@@ -58,11 +58,12 @@ def commit(folder: pathlib.Path) -> str | None:
 
 
 def _git(folder: pathlib.Path, *arguments: str) -> str:
-    # A status would write to the checkout, for which another git may wait.
+    # Without the option, a status writes to the checkout, and may block another
+    # git.
     return subprocess.run(
         ["git", "--no-optional-locks", *arguments],
         cwd=folder,
-        # A hook of git's hands its own checkout on in these.
+        # Git hooks pass their own checkout in these variables.
         env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
         capture_output=True,
         check=True,
@@ -73,13 +74,9 @@ def _git(folder: pathlib.Path, *arguments: str) -> str:
     ).stdout
 
 
-def hardware() -> dict[str, Any]:
-    """The processor, the cores this process may use, the GPUs."""
-    return {
-        "cpu": _cpu(),
-        "cores": _cores(),
-        "gpus": _gpus(),
-    }
+def hardware() -> Hardware:
+    """Returns the processor, the cores this process may use and the GPUs."""
+    return Hardware(cpu=_cpu(), cores=_cores(), gpus=tuple(_gpus()))
 
 
 def _gpus() -> list[str]:

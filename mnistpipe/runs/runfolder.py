@@ -18,10 +18,9 @@ import dataclasses
 import datetime
 import fcntl
 import json
-import math
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from mnistpipe.errors import UserError
@@ -116,10 +115,10 @@ class RunFolder:
         with self.errors(), replacing(self.path / name) as beside:
             network.save(beside)
 
-    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Writes metrics.json; what is not finite becomes null."""
-        text = json.dumps(_finite(metrics), indent=2, allow_nan=False) + "\n"
-        self.write(METRICS, text)
+    def write_json(self, name: str, content: Any) -> None:
+        """Writes JSON, which must be finite, whole or not at all."""
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        self.write(name, text)
 
     def _used(self) -> str:
         return (
@@ -170,14 +169,3 @@ def _sync(path: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: a run that diverged says null."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

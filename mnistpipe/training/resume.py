@@ -9,7 +9,6 @@ Other hardware, Python and NumPy are pointed out and not refused.
 """
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,7 +21,8 @@ from mnistpipe.recipes import (
     RunOptions,
     flagfiles,
 )
-from mnistpipe.runs import runfolder
+from mnistpipe.runs import record, runfolder
+from mnistpipe.runs.record import Hardware, RunRecord
 from mnistpipe.runs.runfolder import RunFolder, RunFolderError
 from mnistpipe.training import checkpoint
 
@@ -74,18 +74,17 @@ def settings(path: str, given: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
     )
 
 
-def finished(path: str, recipe: Recipe) -> dict[str, Any] | None:
-    """What metrics.json holds, if the run has nothing left to do."""
+def finished(path: str, recipe: Recipe) -> RunRecord | None:
+    """Returns the run's record if nothing is left to do.
+
+    A metrics.json that is missing or damaged counts as unfinished, since the
+    resumed run writes it anew.
+    """
     try:
-        text = (pathlib.Path(path) / runfolder.METRICS).read_text("utf-8")
-        metrics = json.loads(text)
-        before = metrics["recipe"]["epochs"]
-        stopped = metrics["epochs_run"] < before
-        if metrics["interrupted"] or not (stopped or recipe.epochs <= before):
-            return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # it is written anew at the end
-    return metrics
+        done = record.read(pathlib.Path(path) / runfolder.METRICS)
+    except data.DataError:
+        return None
+    return done if done.finished(recipe.epochs) else None
 
 
 def load(
@@ -140,7 +139,7 @@ def check_machine(
     folder: RunFolder,
     state: checkpoint.State,
     versions: Mapping[str, str],
-    hardware: Mapping[str, Any],
+    hardware: Hardware,
 ) -> list[str]:
     """What differs but is not refused, as lines of text.
 
@@ -152,7 +151,10 @@ def check_machine(
         **_changed(
             {"backend": "tensorflow", **state.facts["versions"]}, versions
         ),
-        **_changed(state.facts["hardware"], hardware),
+        **_changed(
+            state.facts["hardware"],
+            {**dataclasses.asdict(hardware), "gpus": list(hardware.gpus)},
+        ),
     }
     deciding = [different.pop(name) for name in _DECIDING if name in different]
     _refuse(str(folder.path), deciding)

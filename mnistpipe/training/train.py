@@ -17,6 +17,7 @@ Images are uint8 [N, H, W, C], labels int64 [N], targets one-hot float32
 
 import contextlib
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -29,6 +30,12 @@ from mnistpipe.evaluation import scoring
 from mnistpipe.networks import models
 from mnistpipe.recipes import Recipe, RunOptions, addons
 from mnistpipe.runs import backends, provenance, runfolder, summary
+from mnistpipe.runs.record import (
+    DataIdentity,
+    History,
+    Provenance,
+    RunRecord,
+)
 from mnistpipe.training import (
     callbacks,
     checkpoint,
@@ -46,7 +53,7 @@ def train(
     options: RunOptions,
     digits: data.Digits,
     flagfile: str = "",
-) -> dict[str, Any]:
+) -> RunRecord:
     """Trains, evaluates, writes the run folder.
 
     Ctrl-C ends the training and leaves a valid folder; its test images are
@@ -85,16 +92,25 @@ def train(
             feed = feeding.make_feed(
                 recipe, settled, network, split, digits.classes
             )
-        origin = _origin(recipe, options, digits, split, network, feed, saved)
+        begun = _provenance(
+            recipe, options, digits, split, network, feed, saved
+        )
         if options.resume:
             folder.write(runfolder.FLAGS, flagfile)
         else:
             folder.create(flagfile)
             stack.enter_context(folder.locked())
         if options.verbose:  # Keras is about to print figures
-            print(summary.opening(origin))
+            print(summary.opening(begun))
         fitted = fit(
-            recipe, options, digits, network, feed, folder, origin, saved
+            recipe,
+            options,
+            digits,
+            network,
+            feed,
+            folder,
+            begun.to_json(),
+            saved,
         )
         scores = None
         try:
@@ -103,14 +119,13 @@ def train(
         except KeyboardInterrupt:
             fitted = dataclasses.replace(fitted, interrupted=True)
         before = saved.facts["seconds"] if saved else 0.0
-        metrics = {
-            **_outcome(scores, fitted),
-            **origin,
-            "run_dir": str(folder.path),
-            "duration_seconds": before + time.perf_counter() - started,
-        }
-        folder.write_metrics(metrics)
-    return metrics
+        record = RunRecord(
+            **_outcome(scores, fitted, begun),
+            run_dir=str(folder.path),
+            duration_seconds=before + time.perf_counter() - started,
+        )
+        folder.write_json(runfolder.METRICS, record.to_json())
+    return record
 
 
 def _open(
@@ -188,7 +203,7 @@ class Fitted:
       resumed: the steps at which it was entered again.
     """
 
-    history: dict[str, list[float]]
+    history: History
     steps: int
     images: int
     seconds: float
@@ -355,10 +370,17 @@ def score(
     return scoring.evaluate(network, pictures, test.labels)
 
 
-def _figures(history: keras.callbacks.History) -> dict[str, list[float]]:
-    """The history with the same names and types from Keras 2 and 3."""
+def _figures(history: keras.callbacks.History) -> History:
+    """Returns the history with the names and types of Keras 3.
+
+    An interrupt can come while Keras appends an epoch's figures, so the
+    figures of an epoch that lacks some are left out.
+    """
+    epochs = min(map(len, history.history.values()), default=0)
     return {
-        {"lr": "learning_rate"}.get(name, name): [float(v) for v in values]
+        {"lr": "learning_rate"}.get(name, name): tuple(
+            float(v) if math.isfinite(v) else None for v in values[:epochs]
+        )
         for name, values in history.history.items()
     }
 
@@ -369,28 +391,35 @@ def _images(stream: pipeline.Stream, steps: int) -> int:
     return epochs * stream.examples + rest * stream.batch_size
 
 
-def _outcome(scores: scoring.Scores | None, fitted: Fitted) -> dict[str, Any]:
-    """What came out; the scores are null where nothing was scored."""
+def _outcome(
+    scores: scoring.Scores | None, fitted: Fitted, run: Provenance
+) -> dict[str, Any]:
+    """Returns the fields of a RunRecord that the training and its end give."""
+    tested = {}
+    if scores:
+        tested = {
+            "test_accuracy": scores.accuracy,
+            "test_loss": scores.loss if math.isfinite(scores.loss) else None,
+            "test_examples": scores.examples,
+            "test_correct": scores.correct,
+            "per_class": scores.per_class,
+        }
     return {
-        "test_accuracy": scores and scores.accuracy,
-        "test_loss": scores and scores.loss,
-        "test_examples": scores and scores.examples,
-        "test_correct": scores and scores.correct,
-        "per_class": scores
-        and [dataclasses.asdict(one) for one in scores.per_class],
+        **{f.name: getattr(run, f.name) for f in dataclasses.fields(run)},
+        **tested,
         "weights": runfolder.BEST if fitted.best_counts else runfolder.LAST,
         "best_epoch": fitted.best_epoch,
-        "epochs_run": len(fitted.history.get("loss", [])),
+        "epochs_run": len(fitted.history.get("loss", ())),
         "steps": fitted.steps,
         "interrupted": fitted.interrupted,
-        "resumed_at_steps": fitted.resumed,
+        "resumed_at_steps": tuple(fitted.resumed),
         "fit_seconds": fitted.seconds,
         "images_per_second": fitted.images / fitted.seconds,
         "history": fitted.history,
     }
 
 
-def _origin(
+def _provenance(
     recipe: Recipe,
     options: RunOptions,
     digits: data.Digits,
@@ -398,27 +427,21 @@ def _origin(
     network: keras.Model,
     feed: feeding.Feed,
     saved: checkpoint.State | None,
-) -> dict[str, Any]:
-    """What it came from."""
+) -> Provenance:
+    """Returns what the run is begun with."""
     before = saved.facts.get("commits", []) if saved else []
-    return {
-        "arch": recipe.arch,
-        "parameters": network.count_params(),
-        "protocol": options.validation,
-        "selected_on_test": options.validation == "test",
-        "seed": options.seed,
-        "train_examples": len(split.train),
-        "validation_examples": len(split.validation or ()),
-        "data": {
-            "name": digits.name,
-            "fingerprint": digits.fingerprint,
-            "test_fingerprint": digits.test_fingerprint,
-        },
-        "versions": {**provenance.versions(), **addons.versions(recipe)},
-        "hardware": provenance.hardware(),
-        "commits": provenance.commits(before),
-        "recipe": dataclasses.asdict(recipe),
-        "options": dataclasses.asdict(options),
-        "input": feed.path,
-        "devices": distribution.number(options.strategy),
-    }
+    return Provenance(
+        recipe=recipe,
+        options=options,
+        parameters=network.count_params(),
+        train_examples=len(split.train),
+        validation_examples=len(split.validation or ()),
+        data=DataIdentity(
+            digits.name, digits.fingerprint, digits.test_fingerprint
+        ),
+        versions={**provenance.versions(), **addons.versions(recipe)},
+        hardware=provenance.hardware(),
+        commits=provenance.commits(before),
+        input=feed.path,
+        devices=distribution.number(options.strategy),
+    )

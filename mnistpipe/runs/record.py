@@ -1,0 +1,395 @@
+"""RunRecord: the one type of metrics.json, and what it says in words.
+
+`Provenance` is what a run was begun with; a saved state holds it too.
+`RunRecord` adds what came out. Accuracies are shares, losses are in nats,
+times in seconds, epochs and labels are counted from 0; text for people counts
+epochs from 1. Both types are read from files that a stranger may have written,
+so types, ranges and text are checked.
+"""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from mnistpipe import safejson
+from mnistpipe.data import files
+from mnistpipe.data.examples import data_error
+from mnistpipe.errors import UserError
+from mnistpipe.recipes import Interval, Recipe, RunOptions
+from mnistpipe.runs import backends, runfolder
+
+_MAX_BYTES = 1 << 26  # a history of 100,000 epochs
+
+Count = Annotated[int, Interval(0, 2**63 - 1)]
+Share = Annotated[float, Interval(0, 1)]
+Seconds = Annotated[float, Interval(0, 1e12)]
+History = Mapping[str, tuple[float | None, ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataIdentity:
+    """Which data: name and SHA-256 in hex; of the test set where known."""
+
+    name: str
+    fingerprint: str = ""
+    test_fingerprint: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """The processor, the cores that the process may use, the GPUs' names."""
+
+    cpu: str = "unknown"
+    cores: Count | None = None
+    gpus: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassScore:
+    """One class: how many examples there are, how many were recognised."""
+
+    label: Count
+    examples: Count
+    correct: Count
+    accuracy: Share | None  # None without examples
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a run was begun with.
+
+    Attributes:
+      recipe: what is trained.
+      options: how, as the user gave them.
+      parameters: number of the network's values, trainable or not.
+      train_examples: rows that train.
+      validation_examples: rows that choose epoch and learning rate.
+      data: the data set.
+      versions: of the packages that take part in the arithmetic, by name.
+      hardware: of the machine on which the run was begun or last resumed.
+      commits: of the code, one for each time the run was entered.
+      input: where pictures are gathered and augmented.
+      devices: how many train.
+    """
+
+    recipe: Recipe
+    options: RunOptions
+    parameters: Count
+    train_examples: Count
+    validation_examples: Count
+    data: DataIdentity
+    versions: Mapping[str, str]
+    hardware: Hardware = Hardware()
+    commits: tuple[str, ...] = ()
+    input: Literal["host", "device"] = "host"
+    devices: Annotated[int, Interval(1, 1 << 20)] = 1
+
+    @property
+    def arch(self) -> str:
+        """The architecture's name."""
+        return self.recipe.arch
+
+    @property
+    def seed(self) -> int:
+        """The seed of everything random."""
+        return self.options.seed
+
+    @property
+    def selected_on_test(self) -> bool:
+        """Whether the validation images were the test images."""
+        return self.options.validation == "test"
+
+    def protocol(self, *, test_is_read: bool | None = None) -> str:
+        """Says in words how a score of this run is selected.
+
+        Args:
+          test_is_read: whether the test images are scored at the end; by
+            default as the options ask.
+        """
+        name = self.options.validation
+        if self.selected_on_test:
+            return (
+                f"{name}: selected on the test set, whose images were the "
+                "validation images"
+            )
+        held_out = "no images held out"
+        if self.validation_examples:
+            held_out = f"{self.validation_examples:,} training images held out"
+        if test_is_read is None:
+            test_is_read = self.options.evaluate_test
+        read = "test set not read"
+        if self.options.watch_test:
+            read = "test set scored after each epoch, and chose nothing"
+        elif test_is_read:
+            read = "test set read once, at the end"
+        return f"{name}: {held_out}; {read}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what JSON can say; NaN and infinities become None."""
+        content = _finite(dataclasses.asdict(self))
+        return {
+            **content,
+            "arch": self.arch,
+            "protocol": self.options.validation,
+            "selected_on_test": self.selected_on_test,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> Any:
+        """Returns the record of parsed JSON, by this version or an older one.
+
+        Raises:
+          ValueError: one line: a value is missing, or is not as a run
+            writes it.
+        """
+        record = safejson.decode_fields(cls, _with_settings(content))
+        for name in ("arch", "protocol", "selected_on_test", "seed"):
+            own = record.to_json()[name]
+            got = content.get(name)
+            if type(got) is not type(own) or got != own:
+                raise ValueError(
+                    f"{name}: expected {own!r}, as in its recipe and options, "
+                    f"got {got!r:.80}"
+                )
+        return record
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunRecord(Provenance):
+    """What came out of a run, with everything that produced it.
+
+    Attributes:
+      run_dir: the folder, as the user wrote it.
+      weights: the saved network that counts.
+      best_epoch: of best.keras; None if there is none.
+      epochs_run: finished epochs.
+      interrupted: whether the training was stopped before its end.
+      history: figures by name, one for each finished epoch; None where a
+        figure was not finite.
+      steps: batches trained on.
+      resumed_at_steps: the steps at which the run was entered again.
+      fit_seconds: time in `fit`, with validation and checkpoints, without
+        what a kill made void.
+      duration_seconds: time from start to end, in all sessions.
+      images_per_second: training images over `fit_seconds`.
+      test_accuracy: of the weights that count; None if not scored, like the
+        following.
+      test_loss: mean cross-entropy; None also if not finite.
+      test_examples: number of test images.
+      test_correct: how many were recognised.
+      per_class: the same for each class.
+    """
+
+    run_dir: str = ""
+    weights: Literal["best.keras", "last.keras"]
+    best_epoch: Count | None
+    epochs_run: Count
+    interrupted: bool
+    history: History = dataclasses.field(default_factory=dict)
+    steps: Count = 0
+    resumed_at_steps: tuple[Count, ...] = ()
+    fit_seconds: Seconds = 0.0
+    duration_seconds: Seconds = 0.0
+    images_per_second: Annotated[float, Interval(0, 1e12)] = 0.0
+    test_accuracy: Share | None = None
+    test_loss: float | None = None
+    test_examples: Count | None = None
+    test_correct: Count | None = None
+    per_class: tuple[ClassScore, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if the fields contradict each other."""
+        if self.weights == runfolder.BEST and self.best_epoch is None:
+            raise ValueError("best_epoch: expected the epoch of best.keras")
+        if self.best_epoch is not None and self.best_epoch >= self.epochs_run:
+            raise ValueError(
+                f"best_epoch: expected one of {self.epochs_run} epochs, got "
+                f"{self.best_epoch}"
+            )
+        for name, figures in self.history.items():
+            if len(figures) != self.epochs_run:
+                raise ValueError(
+                    f"history.{name}: expected a figure for each of "
+                    f"{self.epochs_run} epochs, got {len(figures)}"
+                )
+        scores = (self.test_accuracy, self.test_examples, self.test_correct)
+        if len({value is None for value in scores}) != 1:
+            raise ValueError(
+                f"test scores: expected all of them or none, got {scores}"
+            )
+        if self.test_examples and self.test_correct > self.test_examples:
+            raise ValueError(
+                f"test_correct: expected at most {self.test_examples}, got "
+                f"{self.test_correct}"
+            )
+
+    def finished(self, epochs: int | None = None) -> bool:
+        """Says whether nothing is left to train.
+
+        Args:
+          epochs: how many are wanted; by default as many as the recipe has. A
+            run that stopped early has nothing left, however many are wanted.
+        """
+        stopped_early = self.epochs_run < self.recipe.epochs
+        enough = epochs is None or epochs <= self.recipe.epochs
+        return not self.interrupted and (stopped_early or enough)
+
+    @property
+    def test_set_chose(self) -> bool:
+        """Whether the test images can have influenced the scored weights.
+
+        Under protocol "test" they do so by the best epoch, a plateau or early
+        stopping. A fixed schedule whose last weights count reads nothing.
+        """
+        recipe = self.recipe
+        monitors = [
+            recipe.checkpoint_monitor if recipe.checkpoint == "best" else "",
+            recipe.plateau_monitor if recipe.schedule == "plateau" else "",
+            recipe.early_stopping_monitor
+            if recipe.early_stopping_patience
+            else "",
+        ]
+        by_validation = any(one.startswith("val_") for one in monitors)
+        return self.selected_on_test and by_validation
+
+    @property
+    def honest_accuracy(self) -> float | None:
+        """The test accuracy if the test images chose nothing, else None."""
+        return None if self.test_set_chose else self.test_accuracy
+
+    @property
+    def judged_epoch(self) -> int | None:
+        """The epoch of the weights that count; None if none was finished."""
+        if self.weights == runfolder.BEST:
+            return self.best_epoch
+        return self.epochs_run - 1 if self.epochs_run else None
+
+    @property
+    def watched(self) -> tuple[float | None, ...]:
+        """The accuracy on the test images after each epoch, if recorded."""
+        own = self.history.get("val_accuracy") if self.selected_on_test else ()
+        return self.history.get("test_accuracy") or own or ()
+
+    @property
+    def best_watched_epoch(self) -> int | None:
+        """The first of the epochs that are best on the test images."""
+        figures = [-1.0 if f is None else f for f in self.watched]
+        return figures.index(max(figures)) if figures else None
+
+    def best_watched(self) -> str:
+        """Says what the document's way of choosing would give; "" if unknown.
+
+        The sentence names the selection, so that nobody takes the figure for
+        the run's own score.
+        """
+        epoch = self.best_watched_epoch
+        if epoch is None or self.watched[epoch] is None:
+            return ""
+        own = "not measured"
+        if self.test_accuracy is not None:
+            own = f"{self.test_accuracy:.2%}"
+        return (
+            "the best epoch on the test set, as the document seems to have "
+            f"chosen: {self.watched[epoch]:.2%} (epoch {epoch + 1}); the "
+            f"run's own score is {own}"
+        )
+
+    def which_weights(self) -> str:
+        """Says in words which weights count."""
+        if self.weights == runfolder.LAST:
+            return "last weights"
+        return f"weights of the best epoch, {self.best_epoch + 1}"
+
+    def protocol(self, *, test_is_read: bool | None = None) -> str:
+        """Says in words how the score was selected."""
+        if test_is_read is None:
+            test_is_read = self.test_accuracy is not None
+        return super().protocol(test_is_read=test_is_read)
+
+    def own_test(self, fingerprint: str) -> bool | None:
+        """Whether this is the test set of the run's own data.
+
+        None is returned for a run that did not record its test set.
+        """
+        own = self.data.test_fingerprint
+        return None if own is None else own == fingerprint
+
+    def selected_on(self, fingerprint: str) -> bool:
+        """Whether this test set chose, or may have, epoch or learning rate."""
+        own = self.own_test(fingerprint) is not False
+        return self.selected_on_test and own
+
+    def summary(self) -> str:
+        """Returns a line about the network, for people."""
+        epochs = self.epochs_run
+        held_out = "none held out"
+        if self.selected_on_test:
+            held_out = "the test images as validation images"
+        elif self.validation_examples:
+            held_out = f"{self.validation_examples:,} training images held out"
+        stopped = ", interrupted" if self.interrupted else ""
+        return (
+            f"{self.arch}, seed {self.seed}, protocol "
+            f"{self.options.validation} ({held_out}), "
+            f"{epochs} epoch{'s' * (epochs != 1)} of "
+            f"{self.train_examples:,} images of {self.data.name} "
+            f"({self.which_weights()}{stopped}), "
+            f"{backends.summary(self.versions)}"
+        )
+
+
+def read(path: pathlib.Path) -> RunRecord:
+    """Reads a metrics.json.
+
+    Raises:
+      DataError: one line: the file cannot be read, or is damaged.
+    """
+    with files.open_regular(path) as file:
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise data_error(path, f"at most {_MAX_BYTES} bytes", "more")
+    wanted = "the figures of a run, as JSON"
+    try:
+        metrics = safejson.loads(content)
+    except ValueError as error:
+        got = f"{type(error).__name__} {error}"
+        raise data_error(path, wanted, got[:200]) from None
+    if not isinstance(metrics, dict):
+        raise data_error(path, wanted, f"a {type(metrics).__name__}")
+    try:
+        return RunRecord.from_json(metrics)
+    except ValueError as error:
+        wanted = "values as a run writes them"
+        raise data_error(path, wanted, str(error)[:300]) from None
+
+
+def _with_settings(content: Any) -> dict[str, Any]:
+    """Builds recipe and options, which check themselves."""
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object, got {type(content).__name__}")
+    built = dict(content)
+    for name, cls in (("recipe", Recipe), ("options", RunOptions)):
+        if not isinstance(content.get(name), dict):
+            raise ValueError(f"{name}: expected an object, got none")
+        try:
+            built[name] = cls(**content[name])
+        except (TypeError, UserError) as error:
+            raise ValueError(
+                f"{name}: expected fields that this version of mnistpipe "
+                f"knows, got {error}"
+            ) from None
+    return built
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: a figure that is not finite becomes None."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
