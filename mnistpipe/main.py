@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from mnistpipe import data
 from mnistpipe.cli import app, flags
-from mnistpipe.recipes import Recipe, RunOptions, addons, flagfiles
+from mnistpipe.recipes import Recipe, RunOptions, addons
 from mnistpipe.runs import backends, runfolder, summary
 from mnistpipe.training import resume
 
@@ -59,8 +59,7 @@ def _train(recipe: Recipe, options: RunOptions) -> int:
     backends.load()
     from mnistpipe.training import train
 
-    text = flagfiles.text(recipe, options)
-    record = train.train(recipe, options, digits, text)
+    record = train.train(recipe, options, digits)
     print(f"\n{summary.summary(record)}")
     if not record.interrupted:
         return 0

@@ -101,10 +101,16 @@ def decode(kind: Any, value: Any, name: str = "") -> Any:
 def decode_fields(cls: type, value: Any, name: str = "") -> Any:
     """Returns an object of a dataclass from a JSON object.
 
-    Fields with a default may be missing. Keys that are no field are ignored:
-    a newer version may have written them.
+    Fields with a default may be missing. Keys that are no field are ignored,
+    since a newer version may have written them, unless the class sets
+    `refuses_unknown`.
     """
     given = _expect(dict, "an object", value, name)
+    if getattr(cls, "refuses_unknown", False):
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in given:
+            if key not in known:
+                raise _error(name, f"only {', '.join(known)}", key)
     hints = typing.get_type_hints(cls, include_extras=True)
     values = {}
     for field in dataclasses.fields(cls):

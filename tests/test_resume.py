@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -78,12 +79,7 @@ def run(path, recipe=RECIPE, digits=None, **options):
     # The test images cost more than the few steps, and are read at the end.
     options = {"evaluate_test": False, **options}
     options = helpers.quick_options(path, **options)
-    return train.train(
-        recipe,
-        options,
-        digits or helpers.few_digits(),
-        flagfiles.text(recipe, options),
-    )
+    return train.train(recipe, options, digits or helpers.few_digits())
 
 
 def go_on(path, recipe=RECIPE, **options):
@@ -126,7 +122,7 @@ class Reference:
         for name, array in self.state.arrays.items():
             np.testing.assert_array_equal(saved.arrays[name], array, name)
         for name in ("memory", "stopped", "history"):
-            assert saved.facts[name] == self.state.facts[name]
+            assert getattr(saved.facts, name) == getattr(self.state.facts, name)
         history = (self.path / "history.csv").read_bytes()
         assert (path / "history.csv").read_bytes() == history
         for name in ("best.keras", "last.keras"):
@@ -159,12 +155,11 @@ def test_the_recipe_has_something_to_remember(host):
     rates = host.metrics.history["learning_rate"]
     assert len(set(rates)) > 1
     memories = [
-        checkpoint.read(path).facts["memory"]
+        checkpoint.read(path).facts.memory
         for path in sorted((host.path / "state").iterdir())
     ]
-    names = {"ReduceLROnPlateau", "EarlyStopping", "SaveBest"}
-    assert memories[-1].keys() == names
-    assert any(m and m["EarlyStopping"]["wait"] for m in memories)
+    assert all(vars(memories[-1]).values())
+    assert any(m.EarlyStopping and m.EarlyStopping.wait for m in memories)
     assert host.state.step == EPOCHS * STEPS
     assert any(n.startswith("best/") for n in host.state.arrays)
     generators = [
@@ -318,8 +313,8 @@ def test_auto_goes_on_where_the_run_was(tmp_path):
     """And not where this machine would be by itself."""
     run(tmp_path, RECIPE.replace(epochs=1), input="auto")
     saved = last_state(tmp_path)
-    assert saved.facts["input"] == "host"
-    facts = {**saved.facts, "input": "device"}
+    assert saved.facts.input == "host"
+    facts = dataclasses.replace(saved.facts, input="device")
     shutil.rmtree(tmp_path / "state")
     checkpoint.write(tmp_path, checkpoint.State(3, facts, saved.arrays))
     metrics = go_on(tmp_path, RECIPE.replace(epochs=2), input="auto")
@@ -598,6 +593,133 @@ def test_a_state_of_another_network_is_refused(tmp_path, short):
     checkpoint.write(path, checkpoint.State(99, saved.facts, arrays))
     with pytest.raises(UserError, match="expected network variables"):
         go_on(path, short.recipe)
+
+
+# States of strangers
+
+
+def forged(path, change):
+    """Changes the facts of a killed run's only state, checksum and all."""
+    (file,) = (path / "state").iterdir()
+    with np.load(file) as content:
+        arrays = dict(content)
+    facts = json.loads(arrays.pop("facts").tobytes())
+    change(facts)
+    step = facts["step"]
+    buffer = io.BytesIO()
+    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    np.savez(buffer, facts=text, **arrays)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+    file.unlink()
+    (path / "state" / f"step-{step:09}-{digest}.npz").write_bytes(
+        buffer.getvalue()
+    )
+    return path
+
+
+def fact(name, value):
+    """Sets a fact by its dotted path."""
+
+    def change(facts):
+        *above, last = name.split(".")
+        for key in above:
+            facts = facts[key]
+        facts[last] = value
+
+    return change
+
+
+FORGED = [
+    ("memory.CSVLogger", {"filename": "x", "keys": ["a"]}, "CSVLogger"),
+    ("memory.SaveBest.filepath", "/tmp/x", "filepath"),
+    ("memory.EarlyStopping.__class__", 1, "__class__"),
+    ("memory.EarlyStopping", [], "expected an object"),
+    ("memory.SaveBest.best", "1e9", "expected a number, got"),
+    ("memory.SaveBest.best_epoch", 7, "expected one of 1 epochs, got 7"),
+    ("memory.ReduceLROnPlateau.wait", -1, "expected a number in"),
+    ("memory.ReduceLROnPlateau.wait", 1.5, "expected an integer"),
+    ("memory.ReduceLROnPlateau.wait", True, "expected an integer"),
+    ("memory", None, "memory: expected an object"),
+    ("stopped", "no", "stopped: expected true or false"),
+    ("history", {"loss": ["a"]}, "history.loss: expected a number"),
+    ("history", {"loss": [1.0, 2.0, 3.0]}, "as many figures as history_file"),
+    ("history_file", "epoch\n=cmd|'/C calc'!A0\n", "a table of numbers"),
+    ("history_file", "#!/bin/sh\nrm -rf x\n", "a table of numbers"),
+    ("history_file", None, "a table of numbers"),
+    ("seconds", float("nan"), "seconds: expected a finite number"),
+    ("seconds", -1, "seconds: expected a number in"),
+    ("resumed", [1, -2], "resumed: expected a number in"),
+    ("resumed", "12", "resumed: expected a list"),
+    ("commits", ["\x1b[2J"], "commits: expected printable text"),
+    ("versions.keras", 3, "versions.keras: expected printable text"),
+    ("hardware", [], "hardware: expected an object"),
+    ("data.fingerprint", None, "data.fingerprint: expected printable"),
+    ("input", "/dev/sda", "input: expected host or device"),
+    ("devices", 0, "devices: expected a number in"),
+    ("recipe.epochs", -4, "recipe: expected fields that this version"),
+    ("options", None, "options: expected an object"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), FORGED)
+def test_facts_that_no_training_writes_are_refused(
+    tmp_path, short, name, value, words
+):
+    """One line, and nothing is written."""
+    path = forged(short.killed_at(tmp_path / "run", 3), fact(name, value))
+    check_refused(path, re.escape(words), short.recipe)
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_step_that_the_history_does_not_have_is_refused(tmp_path, short):
+    path = forged(short.killed_at(tmp_path / "run", 3), fact("step", 10**6))
+    with pytest.raises(UserError, match="the figures of 333333 epochs"):
+        go_on(path, short.recipe)
+
+
+def as_fifo(path):
+    (file,) = (path / "state").iterdir()
+    file.unlink()
+    os.mkfifo(file)
+
+
+def as_folder(path):
+    (file,) = (path / "state").iterdir()
+    file.unlink()
+    file.mkdir()
+    (path / "last.keras").write_text("a result")
+
+
+def tensorboard_file(path):
+    (path / "tensorboard").write_text("")
+
+
+def state_file(path):
+    shutil.rmtree(path / "state")
+    (path / "state").write_text("")
+
+
+def state_link(path):
+    (path / "state").rename(path.parent / "elsewhere")
+    (path / "state").symlink_to(path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (as_fifo, "expected a whole state, .*read as a file"),
+        (as_folder, "expected a saved state beside last.keras"),
+        (tensorboard_file, "expected tensorboard to be a folder, got a file"),
+        (state_file, "expected state to be a folder, got a file"),
+        (state_link, "expected state to be a folder, got a link"),
+    ],
+)
+def test_what_lies_where_a_state_should_be(tmp_path, short, change, words):
+    path = short.killed_at(tmp_path / "run", 3)
+    change(path)
+    with pytest.raises(UserError, match=words) as error:
+        go_on(path, short.recipe)
+    assert "\n" not in str(error.value)
 
 
 # Refusals

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mnistpipe import data, pipeline
 from mnistpipe.networks import augmentation, models
-from mnistpipe.recipes import RECIPES, RecipeError, RunOptions
+from mnistpipe.recipes import RECIPES, RecipeError, RunOptions, flagfiles
 from mnistpipe.runs import record, runfolder
 from mnistpipe.training import callbacks, feeding, protocol, train
 
@@ -23,9 +23,7 @@ def digits():
 
 def run(path, digits, recipe=None, **options):
     recipe = recipe or helpers.quick_recipe()
-    return train.train(
-        recipe, helpers.quick_options(path, **options), digits, "--flags\n"
-    )
+    return train.train(recipe, helpers.quick_options(path, **options), digits)
 
 
 @pytest.fixture
@@ -416,7 +414,8 @@ def test_the_folder_holds_what_it_promises(trained):
     assert record.read(folder / "metrics.json") == metrics
     kept = json.loads((folder / "metrics.json").read_text())
     assert kept == metrics.to_json()
-    assert (folder / "flags.cfg").read_text() == "--flags\n"
+    recipe, _ = flagfiles.read(str(folder / "flags.cfg"), whole=True)
+    assert recipe == metrics.recipe
 
 
 def test_metrics_say_what_made_them(trained, digits):

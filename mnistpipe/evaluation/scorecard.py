@@ -47,7 +47,9 @@ def score(
         "protocol": protocol(members),
         "test": {
             "name": test.name,
-            "data": options.data or runs[0].data or "embedded MNIST",
+            "data": options.data
+            or runs[0].record.options.data
+            or "embedded MNIST",
             "examples": len(labels),
             "fingerprint": test.fingerprint,
             "preparation": test.preparation,

@@ -31,6 +31,7 @@ TENSORBOARD = "tensorboard"
 BEST = "best.keras"
 LAST = "last.keras"
 METRICS = "metrics.json"
+STATE = "state"
 
 
 class RunFolderError(UserError):
@@ -90,6 +91,20 @@ class RunFolder:
             yield
         finally:
             os.close(descriptor)
+
+    def check_folders(self) -> None:
+        """Refuses a run whose sub-folders are files or links.
+
+        A link would make a resumed run write elsewhere.
+        """
+        for name in (STATE, TENSORBOARD):
+            path = self.path / name
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                got = "a link" if path.is_symlink() else "a file"
+                raise RunFolderError(
+                    f"run folder {self.path}: expected {name} to be a folder, "
+                    f"got {got}"
+                )
 
     def write(self, name: str, text: str) -> None:
         """Writes a text file, whole or not at all."""
@@ -154,6 +169,8 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     folder after, so that a power cut leaves the old one or the new one.
     """
     beside = path.with_name(f".new-{path.name}")
+    # A link of that name would lead the writer to another file.
+    beside.unlink(missing_ok=True)
     try:
         yield beside
         _sync(beside)

@@ -17,14 +17,17 @@ import pathlib
 import re
 import zipfile
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from mnistpipe import safejson
+from mnistpipe.data import files
 from mnistpipe.runs import runfolder
+from mnistpipe.training.facts import StateFacts
 
-FOLDER = "state"
+FOLDER = runfolder.STATE
 KEEP = 2  # the newest, and the one before it should that be damaged
+_MAX_BYTES = 1 << 32  # the widest network with all moments has 0.7 GB
 _FACTS = "facts"
 _NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.npz")
 
@@ -35,12 +38,12 @@ class State:
 
     Attributes:
       step: counted over all epochs.
-      facts: what JSON can say, NaN and infinities included.
+      facts: what the run was begun with, and what the training remembers.
       arrays: numeric arrays by name.
     """
 
     step: int
-    facts: Mapping[str, Any]
+    facts: StateFacts
     arrays: Mapping[str, np.ndarray]
 
 
@@ -56,7 +59,7 @@ def write(run: pathlib.Path, state: State) -> None:
     """
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
-    facts = json.dumps({"step": state.step, **state.facts}).encode()
+    facts = json.dumps({"step": state.step, **state.facts.to_json()}).encode()
     buffer = io.BytesIO()
     np.savez(buffer, **{_FACTS: np.frombuffer(facts, np.uint8)}, **state.arrays)
     content = buffer.getbuffer()
@@ -86,9 +89,13 @@ def read(path: pathlib.Path) -> State:
     """
     step, digest = _NAME.fullmatch(path.name).groups()
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DamagedError(error.strerror or "it cannot be read") from error
+        # A special file could make the reader wait for ever.
+        with files.open_regular(path) as file:
+            content = file.read(_MAX_BYTES + 1)
+    except (OSError, files.DataError) as error:
+        raise DamagedError("it cannot be read as a file") from error
+    if len(content) > _MAX_BYTES:
+        raise DamagedError(f"it has more than {_MAX_BYTES} bytes")
     if _digest(content) != digest:
         raise DamagedError("its checksum differs")
     try:
@@ -98,13 +105,16 @@ def read(path: pathlib.Path) -> State:
                 raise ValueError("compressed")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = dict(file)
-        facts = json.loads(arrays.pop(_FACTS).tobytes())
-        if facts.pop("step") != int(step):
+        content = safejson.loads(arrays.pop(_FACTS).tobytes())
+        if content.pop("step") != int(step):
             raise ValueError("another step")
-    # Whatever a file with a forged checksum leads the libraries into.
+    # A file with a forged checksum can make the libraries raise anything.
     except Exception as error:
         raise DamagedError("it is not a saved state") from error
-    return State(int(step), facts, arrays)
+    try:
+        return State(int(step), StateFacts.from_json(content), arrays)
+    except ValueError as error:
+        raise DamagedError(f"it is not a saved state: {error}") from None
 
 
 def discard_after(run: pathlib.Path, state: State | None) -> None:
@@ -121,7 +131,7 @@ def _paths(run: pathlib.Path) -> list[pathlib.Path]:
     """The states' files, the newest first."""
     files = (run / FOLDER).glob("step-*.npz")
     return sorted(
-        (path for path in files if _NAME.fullmatch(path.name)),
+        (p for p in files if _NAME.fullmatch(p.name) and not p.is_dir()),
         key=_step,
         reverse=True,
     )

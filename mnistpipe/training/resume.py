@@ -27,12 +27,6 @@ from mnistpipe.runs.runfolder import RunFolder, RunFolderError
 from mnistpipe.training import checkpoint
 
 _FREE = {"save_every", "verbose", "data", "run_dir", "resume"}
-# A state that was saved before a field existed was trained with its default.
-_DEFAULTS = {
-    field.name: field.default
-    for cls in (Recipe, RunOptions)
-    for field in dataclasses.fields(cls)
-}
 _DECIDING = ("mnistpipe", "tensorflow", "keras", *("backend", "jax", "torch"))
 
 
@@ -107,13 +101,12 @@ def load(
     facts = state.facts
     now = {**dataclasses.asdict(recipe), **dataclasses.asdict(options)}
     differences = _differences(
-        {**_DEFAULTS, **facts["recipe"], **facts["options"]}, now
+        {**vars(facts.recipe), **vars(facts.options)}, now
     )
-    if digits.fingerprint != facts["data"]["fingerprint"]:
+    if digits.fingerprint != facts.data.fingerprint:
         differences.append(
             f"data {digits.name} of fingerprint {digits.fingerprint[:12]} (the "
-            f"run has {facts['data']['name']} of "
-            f"{facts['data']['fingerprint'][:12]})"
+            f"run has {facts.data.name} of {facts.data.fingerprint[:12]})"
         )
     _refuse(str(folder.path), differences)
     return state, [
@@ -127,7 +120,7 @@ def check_devices(
     folder: RunFolder, state: checkpoint.State, devices: int
 ) -> None:
     """Raises RunFolderError unless as many devices train as before."""
-    before = state.facts.get("devices", 1)
+    before = state.facts.devices
     if devices != before:
         raise RunFolderError(
             f"resume {folder.path}: expected the {before} devices that the run "
@@ -148,13 +141,8 @@ def check_machine(
     """
     different = {
         # Those that do not tell are TensorFlow's.
-        **_changed(
-            {"backend": "tensorflow", **state.facts["versions"]}, versions
-        ),
-        **_changed(
-            state.facts["hardware"],
-            {**dataclasses.asdict(hardware), "gpus": list(hardware.gpus)},
-        ),
+        **_changed({"backend": "tensorflow", **state.facts.versions}, versions),
+        **_changed(vars(state.facts.hardware), vars(hardware)),
     }
     deciding = [different.pop(name) for name in _DECIDING if name in different]
     _refuse(str(folder.path), deciding)

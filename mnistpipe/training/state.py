@@ -16,6 +16,7 @@ however often it is saved.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -25,14 +26,20 @@ import keras
 import numpy as np
 
 from mnistpipe.runs import runfolder
+from mnistpipe.runs.record import Provenance
 from mnistpipe.training import callbacks, checkpoint, optimizers
+from mnistpipe.training.facts import (
+    BestMemory,
+    Memory,
+    PlateauMemory,
+    StateFacts,
+    StoppingMemory,
+)
 
-# What Keras' callbacks, and ours, have in mind from one epoch to the next.
-# Keras' forget it in on_train_begin.
-_MEMORY = {
-    "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
-    "EarlyStopping": ("best", "wait", "stopped_epoch", "best_epoch"),
-    "SaveBest": ("best", "best_epoch"),
+_MEMORIES = {
+    "ReduceLROnPlateau": PlateauMemory,
+    "EarlyStopping": StoppingMemory,
+    "SaveBest": BestMemory,
 }
 
 
@@ -88,7 +95,7 @@ class Keeper(keras.callbacks.Callback):
       history: Keras' History, one of these.
       best: callbacks.SaveBest, one of these where the run validates.
       folder: where to.
-      origin: what the run was begun with, for JSON.
+      begun: what the run was begun with.
       every: steps; 0 saves at the ends of epochs only.
       steps_per_epoch: of the stream.
     """
@@ -104,7 +111,7 @@ class Keeper(keras.callbacks.Callback):
         history: keras.callbacks.History,
         best: callbacks.SaveBest,
         folder: runfolder.RunFolder,
-        origin: Mapping[str, Any],
+        begun: Provenance,
         every: int,
         steps_per_epoch: int,
     ) -> None:
@@ -115,11 +122,11 @@ class Keeper(keras.callbacks.Callback):
         self.history = history
         self.best = best
         self.folder = folder
-        self.origin = origin
+        self.begun = begun
         self.every = every
         self.steps_per_epoch = steps_per_epoch
         self.variables = variables(network, trainer)
-        self.memory: dict[str, dict[str, Any]] = {}  # at the last epoch's end
+        self.memory = Memory()  # at the last epoch's end
         self.stopped = False
         self.started = time.perf_counter()
         self.seconds_before = 0.0
@@ -138,8 +145,8 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Gives the other callbacks their memory back."""
-        for name, values in self.memory.items():
-            for attribute, value in values.items():
+        for name, values in vars(self.memory).items():
+            for attribute, value in vars(values).items() if values else ():
                 setattr(self.watchers[name], attribute, value)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -176,15 +183,15 @@ class Keeper(keras.callbacks.Callback):
             for kind, group in self._groups(step > 0).items()
             for place, array in enumerate(group)
         }
-        facts = {
-            **self.origin,
-            "memory": self.memory,
-            "stopped": self.stopped,
-            "history": _plain(self.history.history),
-            "history_file": self.folder.read(runfolder.HISTORY),
-            "seconds": self.seconds,
-            "resumed": self.resumed,
-        }
+        facts = StateFacts(
+            **vars(self.begun),
+            memory=self.memory,
+            stopped=self.stopped,
+            history=_plain(self.history.history),
+            history_file=self.folder.read(runfolder.HISTORY),
+            seconds=self.seconds,
+            resumed=tuple(self.resumed),
+        )
         number = self.epoch * self.steps_per_epoch + step
         with self.folder.errors():
             checkpoint.write(
@@ -207,37 +214,61 @@ class Keeper(keras.callbacks.Callback):
 
     def restore(self, state: checkpoint.State) -> None:
         """Makes the training, its history and best.keras what they were."""
-        self._restore_best(_arrays(state, "best"))
+        facts = state.facts
+        self.epoch, self.first = divmod(state.step, self.steps_per_epoch)
+        self._check_facts(facts)
+        best = _arrays(state, "best")
+        if best:
+            _check("best", self.network.weights, best)
+        for kind, group in self.variables.items():
+            _check(kind, group, _arrays(state, kind))
+        self._restore_best(best)
         for kind, group in self.variables.items():
             _assign(kind, group, _arrays(state, kind))
-        self.memory = state.facts["memory"]
+        self.memory = facts.memory
         self.on_train_begin()  # for a training of which nothing is left
-        self.stopped = state.facts["stopped"]
-        self.history.history = state.facts["history"]
-        self.folder.write(runfolder.HISTORY, state.facts["history_file"])
-        self.seconds_before = state.facts["seconds"]
-        self.resumed = [*state.facts["resumed"], state.step]
-        self.epoch, self.first = divmod(state.step, self.steps_per_epoch)
+        self.stopped = facts.stopped
+        self.history.history = {n: [*f] for n, f in facts.history.items()}
+        self.folder.write(runfolder.HISTORY, facts.history_file)
+        self.seconds_before = facts.seconds
+        self.resumed = [*facts.resumed, state.step]
         self.sums = _arrays(state, "metrics")
 
     def _restore_best(self, weights: list[np.ndarray]) -> None:
         """best.keras may be missing, or of an epoch that is yet to come."""
         self.best.weights = weights or None
         if weights:
-            _check("best", self.network.weights, weights)
             self.network.set_weights(weights)
             self.folder.save_network(self.network, runfolder.BEST)
         else:
             self.folder.remove(runfolder.BEST)
 
-    def _remembered(self) -> dict[str, dict[str, Any]]:
-        return {
-            name: _plain(
-                {key: getattr(self.watchers[name], key, None) for key in keys}
+    def _check_facts(self, facts: StateFacts) -> None:
+        """Refuses facts that this training cannot have written."""
+        used = [name for name, value in vars(facts.memory).items() if value]
+        unknown = [name for name in used if name not in self.watchers]
+        if unknown or facts.epochs != self.epoch:
+            raise runfolder.RunFolderError(
+                f"saved state: expected the figures of {self.epoch} epochs and"
+                f" memory of {', '.join(self.watchers)}, got {facts.epochs} "
+                f"epochs and memory of {', '.join(used) or 'nothing'}"
             )
-            for name, keys in _MEMORY.items()
-            if name in self.watchers
-        }
+
+    def _remembered(self) -> Memory:
+        return Memory(
+            **{
+                name: kind(
+                    **{
+                        field.name: _plain(
+                            getattr(self.watchers[name], field.name, None)
+                        )
+                        for field in dataclasses.fields(kind)
+                    }
+                )
+                for name, kind in _MEMORIES.items()
+                if name in self.watchers
+            }
+        )
 
 
 def _arrays(state: checkpoint.State, kind: str) -> list[np.ndarray]:
@@ -247,13 +278,14 @@ def _arrays(state: checkpoint.State, kind: str) -> list[np.ndarray]:
 
 
 def _check(kind: str, group: Sequence, arrays: Sequence[np.ndarray]) -> None:
-    """Same recipe, same variables: anything else is a forged state."""
-    expected = [tuple(variable.shape) for variable in group]
-    came = [array.shape for array in arrays]
-    if expected != came:
+    """Refuses other shapes and types, which only a forged state can have."""
+    expected = [
+        (tuple(v.shape), str(getattr(v.dtype, "name", v.dtype))) for v in group
+    ]
+    got = [(array.shape, str(array.dtype)) for array in arrays]
+    if expected != got:
         raise runfolder.RunFolderError(
-            f"saved state: expected {kind} variables of shapes {expected}, "
-            f"came {came}"
+            f"saved state: expected {kind} variables {expected}, got {got}"
         )
 
 

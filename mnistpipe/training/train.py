@@ -28,7 +28,7 @@ import keras
 from mnistpipe import data, pipeline
 from mnistpipe.evaluation import scoring
 from mnistpipe.networks import models
-from mnistpipe.recipes import Recipe, RunOptions, addons
+from mnistpipe.recipes import Recipe, RunOptions, addons, flagfiles
 from mnistpipe.runs import backends, provenance, runfolder, summary
 from mnistpipe.runs.record import (
     DataIdentity,
@@ -52,7 +52,6 @@ def train(
     recipe: Recipe,
     options: RunOptions,
     digits: data.Digits,
-    flagfile: str = "",
 ) -> RunRecord:
     """Trains, evaluates, writes the run folder.
 
@@ -64,7 +63,6 @@ def train(
       options: how to run it; `resume` goes on with a run.
       digits: the data; the test images are read once, at the end, or not at
         all (evaluate_test), unless they are the validation images.
-      flagfile: the text that is kept as the run's flags.cfg.
 
     Returns:
       What metrics.json holds.
@@ -85,7 +83,7 @@ def train(
         keras.utils.set_random_seed(keras_seed(options.seed))
         state.make_dropout_saveable()
         # Not where a machine with a GPU would put it, but where it was.
-        path = saved.facts["input"] if saved else settled.input
+        path = saved.facts.input if saved else settled.input
         settled = settled.replace(input=path)
         with distribution.strategy(settled.strategy).scope():
             network = build(recipe, digits)
@@ -95,6 +93,7 @@ def train(
         begun = _provenance(
             recipe, options, digits, split, network, feed, saved
         )
+        flagfile = flagfiles.text(recipe, options)
         if options.resume:
             folder.write(runfolder.FLAGS, flagfile)
         else:
@@ -109,7 +108,7 @@ def train(
             network,
             feed,
             folder,
-            begun.to_json(),
+            begun,
             saved,
         )
         scores = None
@@ -118,7 +117,7 @@ def train(
                 scores = score(recipe, digits.test, network, fitted, folder)
         except KeyboardInterrupt:
             fitted = dataclasses.replace(fitted, interrupted=True)
-        before = saved.facts["seconds"] if saved else 0.0
+        before = saved.facts.seconds if saved else 0.0
         record = RunRecord(
             **_outcome(scores, fitted, begun),
             run_dir=str(folder.path),
@@ -140,6 +139,7 @@ def _open(
         folder.check()
         return folder, None
     stack.enter_context(folder.locked())
+    folder.check_folders()
     saved, notes = resume.load(folder, recipe, options, digits)
     if saved:
         resume.check_devices(
@@ -220,15 +220,16 @@ def fit(
     network: keras.Model,
     feed: feeding.Feed,
     folder: runfolder.RunFolder,
-    origin: dict[str, Any],
+    begun: Provenance,
     saved: checkpoint.State | None,
 ) -> Fitted:
     """Trains, and saves network and state on the way and at the end."""
-    keeper = _watch(recipe, options, digits, network, feed, folder, origin)
-    checkpoint.discard_after(folder.path, saved)
+    keeper = _watch(recipe, options, digits, network, feed, folder, begun)
     if saved:
         keeper.restore(saved)
-    else:
+    with folder.errors():
+        checkpoint.discard_after(folder.path, saved)
+    if not saved:
         keeper.save(0)
         folder.write(runfolder.HISTORY, "")  # which is appended to
     interrupted = False
@@ -263,7 +264,7 @@ def _watch(
     network: keras.Model,
     feed: feeding.Feed,
     folder: runfolder.RunFolder,
-    origin: dict[str, Any],
+    begun: Provenance,
 ) -> state.Keeper:
     """All callbacks, in the keeper that comes after them."""
     validated = feed.validation is not None
@@ -300,7 +301,7 @@ def _watch(
         history,
         best,
         folder,
-        origin,
+        begun,
         options.save_every,
         feed.stream.steps_per_epoch,
     )
@@ -429,7 +430,7 @@ def _provenance(
     saved: checkpoint.State | None,
 ) -> Provenance:
     """Returns what the run is begun with."""
-    before = saved.facts.get("commits", []) if saved else []
+    before = saved.facts.commits if saved else ()
     return Provenance(
         recipe=recipe,
         options=options,
