@@ -794,23 +794,16 @@ def test_a_damaged_flagfile_is_named_as_such(tmp_path, share):
     assert "\n" not in str(error.value)
 
 
-def test_a_state_that_lacks_newer_fields_has_their_defaults(
-    tmp_path, monkeypatch
-):
-    digits = helpers.few_digits()
-    facts = {
-        "recipe": {**vars(RECIPE)},
-        "options": {**vars(RunOptions())},
-        "data": {"fingerprint": digits.fingerprint},
-    }
-    del facts["recipe"]["precision"], facts["options"]["watch_test"]
-    kept = checkpoint.State(step=4, facts=facts, arrays={})
-    monkeypatch.setattr(checkpoint, "newest", lambda path: (kept, []))
-    folder = runfolder.RunFolder(tmp_path)
-    assert resume.load(folder, RECIPE, RunOptions(), digits) == (kept, [])
-    half = RECIPE.replace(precision="mixed_bfloat16")
-    with pytest.raises(UserError, match=r"precision=.*the run has float32"):
-        resume.load(folder, half, RunOptions(), digits)
+def test_a_state_from_before_a_field_existed_has_its_default(tmp_path, short):
+    """As commit 28ad15a wrote it, which knew no precision."""
+
+    def older(facts):
+        del facts["recipe"]["precision"], facts["options"]["watch_test"]
+
+    path = forged(short.killed_at(tmp_path / "run", 3), older)
+    half = short.recipe.replace(precision="mixed_bfloat16")
+    check_refused(path, "precision=.*the run has float32", half)
+    short.check(path, go_on(path, short.recipe))
 
 
 @pytest.mark.parametrize(
