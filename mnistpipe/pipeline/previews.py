@@ -171,7 +171,7 @@ def figure(shown: Grid, names: Sequence[str] = ()) -> Figure:
     gap = max(1, round(0.05 / unit))
     below = round(lines * _LINE / unit) + gap
     canvas = _montage(shown.pictures, gap, below)
-    left = 0.7 if names else 0.05
+    left = 0.1 + 0.08 * max(map(len, names), default=0)
     top = 0.25 if any(shown.titles.values()) else 0.05
     across, down = canvas.shape[1] * unit, canvas.shape[0] * unit
     size = (across + left, down + top)
