@@ -6,20 +6,20 @@ python -m mnistpipe.models [--arch=pool2m]
 from absl import flags as absl_flags
 
 from mnistpipe.cli import app, flags
-from mnistpipe.recipes import Recipe
+from mnistpipe.networks import table
+from mnistpipe.recipes import ARCHS, Recipe, recipe_for
 
 
 def main(argv: list[str]) -> None:
-    """Prints the table of one network, or of all."""
+    """Prints the table of one network, or of all networks."""
     del argv
-    from mnistpipe.networks.models import ARCHS, build, table_text
-
     given = absl_flags.FLAGS
-    arch, stem = given.arch, given.stem or "printed"
-    stems = {arch: stem} if arch else {"strided400k": stem}
-    for name in [arch] if arch else ARCHS:
-        model = build(name, stem=stems.get(name, "printed"))
-        print(table_text(model), end="\n\n")
+    for arch in [given.arch] if given.arch else ARCHS:
+        # Only strided400k has a choice of stems.
+        chosen = given.arch or arch == "strided400k"
+        stem = given.stem if chosen and given.stem else "printed"
+        recipe = recipe_for(arch).replace(stem=stem)
+        print(table.text(recipe), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -38,18 +38,16 @@ RECIPE = helpers.quick_recipe(
 )
 
 
-def small_network(
-    arch: str, *, input_shape: tuple[int, ...], classes: int, **_
-) -> keras.Model:
+def small_network(recipe, shape, classes) -> keras.Model:
     """PyTorch's dropout has a generator that is not saved."""
-    pictures = keras.Input(input_shape)
+    pictures = keras.Input(tuple(shape))
     x = keras.layers.Flatten()(pictures)
     x = keras.layers.Dense(16, activation="relu")(x)
     x = keras.layers.BatchNormalization()(x)
     if BACKEND != "torch":
         x = keras.layers.Dropout(0.3)(x)
     x = keras.layers.Dense(classes, activation="softmax")(x)
-    return keras.Model(pictures, x, name=arch)
+    return keras.Model(pictures, x, name=recipe.arch)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,12 +2,14 @@
 
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from mnistpipe import data
-from mnistpipe.recipes import RECIPES, Recipe, RunOptions
+from mnistpipe.networks import models
+from mnistpipe.recipes import RECIPES, Recipe, RunOptions, recipe_for
 
 
 @functools.cache
@@ -38,14 +40,20 @@ def quick_recipe(**changes) -> Recipe:
     return RECIPES["wide900k"].replace(**{**small, **changes})
 
 
+def network(arch: str, *, input_shape=(28, 28, 1), classes=10, **changes):
+    """The network of an architecture's recipe, with some fields changed."""
+    recipe = recipe_for(arch).replace(**changes)
+    return models.build(recipe, input_shape, classes)
+
+
 def tiny_network(
-    arch: str, *, input_shape: tuple[int, ...], classes: int, **_
+    recipe: Recipe, shape: Sequence[int] = (28, 28, 1), classes: int = 10
 ) -> keras.Model:
     """In place of models.build, where the network does not matter."""
-    pictures = keras.Input(input_shape)
+    pictures = keras.Input(tuple(shape))
     x = keras.layers.Flatten()(pictures)
     x = keras.layers.Dense(classes, activation="softmax")(x)
-    return keras.Model(pictures, x, name=arch)
+    return keras.Model(pictures, x, name=recipe.arch)
 
 
 def quick_options(run_dir: pathlib.Path, **changes) -> RunOptions:

@@ -60,7 +60,7 @@ def save_networks(folder: pathlib.Path, rng: np.random.Generator) -> None:
     pictures = rng.random((7, 28, 28, 1), np.float32)
     np.save(folder / "pictures.npy", pictures)
     for arch in ("strided400k", "quick65k"):
-        network = models.build(arch, width=0.25)
+        network = helpers.network(arch, width=0.25)
         network.set_weights(
             [w + 0.1 * rng.random(w.shape) for w in network.get_weights()]
         )

@@ -11,7 +11,6 @@ import pytest
 import step_inspection
 import tensorflow as tf
 
-from mnistpipe.networks import models
 from mnistpipe.pipeline import layers
 from mnistpipe.recipes import RECIPES
 from mnistpipe.training import feeding, protocol, train
@@ -32,7 +31,7 @@ def feed_of(recipe, tmp_path, network=None, **options):
 
 
 def tiny():
-    return helpers.tiny_network("tiny", input_shape=(28, 28, 1), classes=10)
+    return helpers.tiny_network(helpers.quick_recipe(), (28, 28, 1), 10)
 
 
 OFF = ("rotation", "width_shift", "height_shift", "shear", "zoom")
@@ -241,7 +240,7 @@ def test_both_paths_have_the_same_losses_at_each_of_20_steps(tmp_path):
 
 def narrow():
     keras.utils.set_random_seed(1)
-    return models.build("wide900k", width=0.25, dropout=0, output_dropout=0)
+    return helpers.network("wide900k", width=0.25, dropout=0, output_dropout=0)
 
 
 def losses_of(feed):

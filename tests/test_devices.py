@@ -128,7 +128,7 @@ def test_auto_says_what_it_chose(
     feed = feeding.make_feed(
         helpers.quick_recipe(),
         options,
-        helpers.tiny_network("tiny", input_shape=(28, 28, 1), classes=10),
+        helpers.tiny_network(helpers.quick_recipe(), (28, 28, 1), 10),
         protocol.split_rows(options, digits),
         10,
     )

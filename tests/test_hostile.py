@@ -197,9 +197,7 @@ def truncated(place):
 
 
 def of_another_arch(place):
-    network = helpers.tiny_network(
-        "pool2m", input_shape=(28, 28, 1), classes=10
-    )
+    network = helpers.tiny_network(RECIPES["pool2m"])
     network.save(place / "run" / "last.keras")
 
 

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import zipfile
 
+import helpers
 import keras
 import numpy as np
 import pytest
 
 from mnistpipe import recipes
 from mnistpipe.errors import UserError
-from mnistpipe.networks import models, widths
+from mnistpipe.networks import architectures, models, table
+from mnistpipe.networks.networkfile import ModelError
 from mnistpipe.recipes import documented
 
 CONV, NORM, RELU = "Conv2D", "BatchNormalization", "Activation"
@@ -87,6 +89,14 @@ PARAMETERS = {
     "quick65k": (64_794, 320),
 }
 ARCHS = list(PARAMETERS)
+SMALLEST = {
+    "strided400k": 13,
+    "pool2m": 4,
+    "compact500k": 8,
+    "wide900k": 4,
+    "quick65k": 16,
+}
+RECIPE_3X3 = recipes.RECIPES["strided400k"].replace(stem="3x3")
 
 
 def pictures(shape, n=3, seed=20240607):
@@ -102,13 +112,13 @@ def non_trainable(model):
 
 
 def test_the_archs_are_those_of_the_recipes():
-    assert list(models.ARCHS) == ARCHS == list(recipes.ARCHS)
-    assert list(documented.TABLES) == list(models.SMALLEST) == ARCHS
+    assert list(architectures.ARCHITECTURES) == ARCHS == list(recipes.ARCHS)
+    assert list(documented.TABLES) == ARCHS
 
 
 @pytest.mark.parametrize("arch", ROWS)
 def test_row_by_row(arch):
-    first, *rest = models.build(arch).layers
+    first, *rest = models.build(recipes.recipe_for(arch)).layers
     assert isinstance(first, keras.layers.InputLayer)
     built = [
         (
@@ -120,11 +130,16 @@ def test_row_by_row(arch):
         for layer in rest
     ]
     assert built == ROWS[arch]
+    described = [
+        (one.layer.kind, one.shape, one.parameters, one.multiply_adds)
+        for one in architectures.place(recipes.recipe_for(arch))
+    ]
+    assert described == ROWS[arch]
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_totals(arch):
-    model = models.build(arch)
+    model = helpers.network(arch)
     total, fixed = PARAMETERS[arch]
     assert model.count_params() == total
     assert non_trainable(model) == fixed
@@ -144,10 +159,10 @@ def test_documented_tables_are_the_documents():
 
 
 def test_compact500k_keeps_its_budget():
-    model = models.build("compact500k")
-    assert model.count_params() <= 500_000
-    assert models.total_multiply_adds(model) == 19_704_928 <= 20_000_000
-    assert "317,002 parameters" in models.compact500k.__doc__
+    placed = architectures.place(recipes.recipe_for("compact500k"))
+    assert sum(one.parameters for one in placed) <= 500_000
+    assert sum(one.multiply_adds for one in placed) == 19_704_928
+    assert "317,002 parameters" in architectures.compact500k.__doc__
 
 
 # Output shape and parameters of wide900k's weighted layers.
@@ -175,7 +190,7 @@ WIDTHS = {
 def test_width_scales_every_layer_but_the_output(width):
     built = [
         (models.output_shape(layer), layer.count_params())
-        for layer in models.build("wide900k", width=width).layers
+        for layer in helpers.network("wide900k", width=width).layers
         if layer.count_params()
     ]
     assert built == WIDTHS[width]
@@ -188,41 +203,53 @@ def test_widths_are_multiples_of_8_and_never_less():
         (0.27, [8, 16, 24, 32, 32]),
         (1.125, [40, 72, 112, 144, 128]),
     ]:
-        model = models.build("compact500k", width=width)
+        model = helpers.network("compact500k", width=width)
         convs = [x for x in model.layers if type(x).__name__ == CONV]
         assert [layer.filters for layer in convs] == expected
-    assert widths.of(8, recipes.RECIPES["pool2m"].replace(width=0.25)) == 8
+    assert (
+        architectures.scaled(8, recipes.RECIPES["pool2m"].replace(width=0.25))
+        == 8
+    )
 
 
 @pytest.mark.parametrize(
     ("width", "shape", "classes"),
     [
-        (None, (28, 28, 1), 10),
+        (1, (28, 28, 1), 10),
         (0.25, (20, 31, 2), 7),
         (0.7, (16, 17, 1), 2),
         (1.375, (32, 29, 3), 12),
     ],
 )
 @pytest.mark.parametrize("arch", ARCHS)
-def test_parameters_are_counted_as_keras_does(arch, width, shape, classes):
+def test_descriptions_agree_with_keras(arch, width, shape, classes):
     for stem in recipes.STEMS if arch == "strided400k" else ["printed"]:
-        model = models.build(
-            arch, input_shape=shape, classes=classes, stem=stem, width=width
-        )
-        recipe = recipes.RECIPES[arch].replace(stem=stem, width=width or 1)
-        counted = widths.parameters(recipe, shape, classes)
+        recipe = recipes.RECIPES[arch].replace(stem=stem, width=width)
+        model = models.build(recipe, shape, classes)
+        placed = architectures.place(recipe, shape, classes)
+        for one, layer in zip(placed, model.layers[1:], strict=True):
+            assert one.layer.name == layer.name
+            assert one.shape == models.output_shape(layer)
+            assert one.multiply_adds == models.multiply_adds(layer)
+            assert list(one.weights.values()) == [
+                tuple(weight.shape) for weight in layer.weights
+            ]
+        fixed = sum(one.non_trainable for one in placed)
+        assert fixed == non_trainable(model)
+        counted = architectures.parameters(recipe, shape, classes)
         assert counted == model.count_params()
 
 
 def test_the_printed_stem_is_2x2_dilated_by_2():
-    stem = models.build("strided400k", stem="printed").get_layer("conv1")
+    stem = helpers.network("strided400k", stem="printed").get_layer("conv1")
     assert stem.kernel_size == (2, 2) and stem.dilation_rate == (2, 2)
     assert not stem.use_bias and stem.count_params() == 128
 
 
 def test_the_3x3_stem_differs_in_its_first_row_alone():
-    model = models.build("strided400k", stem="3x3")
-    marks = models.differences(model, documented.TABLES["strided400k"])
+    model = helpers.network("strided400k", stem="3x3")
+    placed = architectures.place(RECIPE_3X3)
+    marks = table.differences(placed, documented.TABLES["strided400k"])
     assert marks == ["differs"] + [""] * 14
     stem = model.get_layer("conv1")
     assert stem.kernel_size == (3, 3) and stem.count_params() == 288
@@ -241,18 +268,18 @@ def test_the_3x3_stem_differs_in_its_first_row_alone():
     ],
 )
 def test_rates_of_dropout(arch, rates):
-    assert dropout_rates(models.build(arch)) == rates
-    model = models.build(arch, dropout=0.1, output_dropout=0.3)
+    assert dropout_rates(helpers.network(arch)) == rates
+    model = helpers.network(arch, dropout=0.1, output_dropout=0.3)
     inner = {"pool2m": 3, "quick65k": 1}.get(arch, 2)
     assert dropout_rates(model) == [0.1] * inner + [0.3]
-    model = models.build(arch, dropout=0, output_dropout=0)
+    model = helpers.network(arch, dropout=0, output_dropout=0)
     assert dropout_rates(model) == []
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_activation_after_every_layer_but_the_last(arch, activation):
-    model = models.build(arch, activation=activation)
+    model = helpers.network(arch, activation=activation)
     weighted = (keras.layers.Conv2D, keras.layers.Dense)
     hidden = [x for x in model.layers[:-1] if isinstance(x, weighted)]
     separate = [x for x in model.layers if type(x).__name__ == RELU]
@@ -267,7 +294,7 @@ def test_activation_after_every_layer_but_the_last(arch, activation):
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (20, 31, 2)])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_probabilities(arch, shape):
-    model = models.build(arch, input_shape=shape, classes=7)
+    model = helpers.network(arch, input_shape=shape, classes=7)
     out = model(pictures(shape)).numpy()
     assert out.shape == (3, 7) and out.dtype == np.float32
     np.testing.assert_allclose(out.sum(axis=1), 1, atol=1e-6)
@@ -275,27 +302,38 @@ def test_probabilities(arch, shape):
     assert model.name == arch
 
 
-def test_probabilities_are_float32_under_mixed_precision():
-    keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
-        model = models.build("compact500k")
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
-    assert model.layers[1].compute_dtype == "bfloat16"
-    assert model(pictures((28, 28, 1))).numpy().dtype == np.float32
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_precision_sets_the_policy_of_all_layers_but_the_last(precision):
+    model = helpers.network("compact500k", precision=precision)
+    computed = {layer.compute_dtype for layer in model.layers[1:-1]}
+    assert computed == {precision.removeprefix("mixed_")}
+    assert model.layers[-1].compute_dtype == "float32"
+    assert {w.dtype for w in model.get_weights()} == {np.dtype("float32")}
+    out = np.asarray(model(pictures((28, 28, 1))))
+    assert out.dtype == np.float32
+    plain = helpers.network("compact500k")
+    assert plain.layers[1].compute_dtype == "float32"
+    plain.set_weights(model.get_weights())
+    exact = np.asarray(plain(pictures((28, 28, 1))))
+    assert not np.array_equal(out, exact)
+    # Eight bits of mantissa after a handful of layers.
+    np.testing.assert_allclose(out, exact, atol=0.02)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_the_smallest_picture_is_the_smallest(arch):
-    side = models.SMALLEST[arch]
-    models.build(arch, input_shape=(side, side, 1))
+    side = SMALLEST[arch]
+    helpers.network(arch, input_shape=(side, side, 1))
+    recipe = recipes.RECIPES[arch]
     for shape in [(side - 1, side, 1), (side, side - 1, 1)]:
-        with pytest.raises(models.ModelError, match=f"{side}x{side}") as error:
-            models.build(arch, input_shape=shape)
-        assert f"came {shape[0]}x{shape[1]}" in str(error.value)
+        with pytest.raises(ModelError, match=f"{side}x{side}") as error:
+            models.build(recipe, shape)
+        assert f"got {shape[0]}x{shape[1]}" in str(error.value)
         # Without the check, the layers themselves do not fit.
         with pytest.raises(ValueError):
-            models.ARCHS[arch](keras.Input(shape), recipes.RECIPES[arch])
+            x = keras.Input(shape)
+            for layer in architectures.describe(recipe):
+                x = models._keras_layer(layer, "float32")(x)
 
 
 @pytest.mark.parametrize(
@@ -311,12 +349,12 @@ def test_the_smallest_picture_is_the_smallest(arch):
         ({"arch": "pool2m", "input_shape": (28, 28)}, "(28, 28)"),
         ({"arch": "pool2m", "input_shape": (28, 28, 0)}, "(28, 28, 0)"),
         ({"arch": "pool2m", "input_shape": (None, 28, 1)}, "(None, 28, 1)"),
-        ({"arch": "pool2m", "classes": 1}, "at least 2 classes, came 1"),
+        ({"arch": "pool2m", "classes": 1}, "at least 2 classes, got 1"),
     ],
 )
 def test_bad_arguments(arguments, part):
     with pytest.raises(UserError) as error:
-        models.build(**arguments)
+        helpers.network(**arguments)
     assert part in str(error.value)
     assert len(str(error.value).splitlines()) == 1
 
@@ -325,7 +363,7 @@ def test_bad_arguments(arguments, part):
 def test_weights_follow_set_random_seed(arch):
     def weights(seed):
         keras.utils.set_random_seed(seed)
-        return models.build(arch).get_weights()
+        return helpers.network(arch).get_weights()
 
     one, again, other = weights(1), weights(1), weights(2)
     for a, b in zip(one, again, strict=True):
@@ -336,7 +374,7 @@ def test_weights_follow_set_random_seed(arch):
 def test_dropout_follows_set_random_seed():
     def outputs(seed):
         keras.utils.set_random_seed(seed)
-        model = models.build("wide900k")
+        model = helpers.network("wide900k")
         return model(pictures((28, 28, 1)), training=True).numpy()
 
     np.testing.assert_array_equal(outputs(1), outputs(1))
@@ -345,7 +383,7 @@ def test_dropout_follows_set_random_seed():
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("arch", ARCHS)
 def test_save_and_load(arch, activation, tmp_path):
-    model = models.build(arch, activation=activation)
+    model = helpers.network(arch, activation=activation)
     path = tmp_path / "best.keras"
     model.save(path)
     loaded = models.load(path)
@@ -363,7 +401,7 @@ def save_small(path, layer):
 
 def with_config(path, change):
     """Rewrites a saved network's configuration."""
-    models.build("compact500k").save(path)
+    helpers.network("compact500k").save(path)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(parts["config.json"])
@@ -375,7 +413,7 @@ def with_config(path, change):
 
 
 def refused_load(path):
-    with pytest.raises(models.ModelError) as error:
+    with pytest.raises(ModelError) as error:
         models.load(path)
     message = str(error.value)
     assert message.startswith(f"{path}: expected a network saved as .keras")
@@ -390,7 +428,7 @@ def test_load_refuses_what_is_no_network(tmp_path):
     text.write_text("not a network")
     assert "another kind" in refused_load(text)
     whole = tmp_path / "whole.keras"
-    models.build("compact500k").save(whole)
+    helpers.network("compact500k").save(whole)
     content = whole.read_bytes()
     cut = tmp_path / "cut.keras"
     cut.write_bytes(content[: len(content) // 2])
@@ -450,16 +488,17 @@ def test_load_takes_the_file_rewritten_without_a_change(tmp_path):
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_the_printed_table_has_no_differences(arch):
-    model = models.build(arch)
-    text = models.table_text(model)
+    model = helpers.network(arch)
+    text = table.text(recipes.recipe_for(arch))
     assert "differs" not in text
     assert len(text.splitlines()) >= len(model.layers) + 4
     assert f"parameters {PARAMETERS[arch][0]:,}; document" in text
-    assert f"multiply-adds {models.total_multiply_adds(model):,}" in text
+    multiply_adds = sum(map(models.multiply_adds, model.layers))
+    assert f"multiply-adds {multiply_adds:,}" in text
 
 
 def test_the_printed_table_marks_differences():
-    lines = models.table_text(models.build("strided400k", stem="3x3"))
+    lines = table.text(RECIPE_3X3)
     marked = [x for x in lines.splitlines() if x.endswith("differs")]
     assert [line.split()[0] for line in marked] == ["conv1", "parameters"]
 
@@ -486,8 +525,11 @@ def test_run_as_a_module():
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_batchnorm_momentum(arch):
-    for momentum, expected in [(None, 0.9), (0.99, 0.99)]:
-        model = models.build(arch, batchnorm_momentum=momentum)
+    for changes, expected in [
+        ({}, 0.9),
+        ({"batchnorm_momentum": 0.99}, 0.99),
+    ]:
+        model = helpers.network(arch, **changes)
         norms = [x for x in model.layers if type(x).__name__ == NORM]
         assert {x.momentum for x in norms} <= {expected}
         assert len(norms) == [4, 6, 5, 0, 3][ARCHS.index(arch)]

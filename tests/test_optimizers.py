@@ -146,7 +146,7 @@ def by_formula(formula, weights, inputs, targets, rates):
 def trained(recipe, inputs, targets, jit_compile):
     """The weights before and after an epoch of one step each."""
     keras.utils.set_random_seed(3)
-    network = helpers.tiny_network("one", input_shape=(4,), classes=3)
+    network = helpers.tiny_network(helpers.quick_recipe(), (4,), 3)
     before = network.get_weights()
     network.compile(
         optimizers.make(recipe, 1),
@@ -209,7 +209,7 @@ def test_a_plateau_lowers_its_rate(name):
     recipe = of(
         name, schedule="plateau", plateau_patience=1, plateau_factor=0.5
     )
-    network = helpers.tiny_network("one", input_shape=(4,), classes=3)
+    network = helpers.tiny_network(helpers.quick_recipe(), (4,), 3)
     network.compile(optimizers.make(recipe, 1), "mse")
     (watcher,) = callbacks.schedule(recipe, False, 1)
     watcher.set_model(network)
@@ -225,7 +225,7 @@ def test_a_plateau_lowers_its_rate(name):
 @pytest.mark.parametrize("betas", [(0.0, 0.0), (0.0, 0.99), (0.99, 0.6)])
 def test_every_beta_trains(rng, name, betas):
     recipe = of(name, beta_1=betas[0], beta_2=betas[1])
-    network = helpers.tiny_network("one", input_shape=(4,), classes=3)
+    network = helpers.tiny_network(helpers.quick_recipe(), (4,), 3)
     before = network.get_weights()
     optimizer = optimizers.make(recipe, 1)
     inputs, targets = examples(rng)

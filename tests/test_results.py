@@ -12,7 +12,7 @@ import scoring_helpers
 from scipy import stats
 
 from mnistpipe import data, evaluate, recipes
-from mnistpipe.networks import models, widths
+from mnistpipe.networks import architectures
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -47,7 +47,7 @@ def a_run(
     if held_out and epochs:
         history["val_accuracy"] = [0.5] * (epochs - 1) + [val]
     best = recipe.checkpoint == "best" and bool(held_out)
-    parameters = widths.parameters(recipe)
+    parameters = architectures.parameters(recipe)
     kept = {
         "train_examples": 0,
         "validation": protocol,
@@ -172,10 +172,10 @@ def test_recipes_results_are_of_the_networks_that_are_there():
         for r in result_tables.documented_and_quick(found)
     }
     for (arch, stem), result in kinds.items():
-        network = models.build(arch, stem=stem)
-        assert result["parameters"] == network.count_params()
-        multiply_adds = models.total_multiply_adds(network)
-        assert result["multiply_adds"] == multiply_adds
+        recipe = RECIPES[arch].replace(stem=stem)
+        placed = architectures.place(recipe)
+        for name in ("parameters", "multiply_adds"):
+            assert result[name] == sum(getattr(one, name) for one in placed)
 
 
 def test_the_tables_are_up_to_date():
@@ -440,7 +440,7 @@ def test_what_is_no_evaluation_is_refused(trained, tmp_path):
 
 
 def test_layers_in_words():
-    network = models.build("strided400k", dropout=0.4)
+    network = helpers.network("strided400k", dropout=0.4)
     words = [result_files._words(layer) for layer in network.layers[1:]]
     assert words[:6] == [
         *("conv 2x2 32 dilated 2 valid", "norm", "conv 3x3 32 valid", "norm"),

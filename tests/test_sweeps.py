@@ -17,7 +17,6 @@ from absl import flags as absl_flags
 from mnistpipe import recipes
 from mnistpipe.cli import flags
 from mnistpipe.errors import UserError
-from mnistpipe.networks import models
 from mnistpipe.recipes import (
     ARCHS,
     RECIPES,
@@ -241,7 +240,7 @@ def test_widths_stay_within_the_budget(arch, given):
     budget = space.Budget(most if given else 0)
     choices = space.select(RECIPES[arch], budget=budget)["width"].choices
     counts = {
-        width: models.build(arch, width=width).count_params()
+        width: helpers.network(arch, width=width).count_params()
         for width in (0.5, 0.625, 0.75, 0.875, 1, 1.125, 1.25, 1.375, 1.5)
     }
     assert choices == tuple(w for w in counts if counts[w] <= most)
@@ -269,7 +268,7 @@ def test_a_budget_is_of_the_data_and_of_the_stems():
 @pytest.mark.parametrize("ranges", [[0.5, 2], {"min": 0.5, "max": 2}])
 def test_widths_asked_for_beyond_the_budget_are_refused(ranges):
     recipe, ranges = RECIPES["wide900k"], {"width": ranges}
-    count = models.build("wide900k", width=2).count_params()
+    count = helpers.network("wide900k", width=2).count_params()
     with pytest.raises(RecipeError) as caught:
         space.select(recipe, "", ranges, space.Budget(count - 1))
     message = str(caught.value)

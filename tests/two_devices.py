@@ -44,12 +44,12 @@ def feed_of(recipe, tmp_path, network, **options):
 
 
 def tiny():
-    return helpers.tiny_network("tiny", input_shape=(28, 28, 1), classes=10)
+    return helpers.tiny_network(helpers.quick_recipe(), (28, 28, 1), 10)
 
 
 def narrow():
     keras.utils.set_random_seed(1)
-    return models.build("wide900k", width=0.25, dropout=0, output_dropout=0)
+    return helpers.network("wide900k", width=0.25, dropout=0, output_dropout=0)
 
 
 def test_the_devices():

@@ -91,16 +91,8 @@ class Checks:
         keras.backend.clear_session()
         gc.collect()
         keras.utils.set_random_seed(1)
-        network = models.build(
-            recipe.arch,
-            input_shape=self.digits.train.images.shape[1:],
-            classes=self.digits.classes,
-            stem=recipe.stem,
-            width=recipe.width,
-            dropout=recipe.dropout,
-            output_dropout=recipe.output_dropout,
-            batchnorm_momentum=recipe.batchnorm_momentum,
-        )
+        shape = self.digits.train.images.shape[1:]
+        network = models.build(recipe, shape, self.digits.classes)
         options = self.run_options(**changes)
         return feeding.make_feed(
             recipe, options, network, self.split, self.digits.classes
@@ -416,7 +408,7 @@ def conclusions(results: dict[str, Any]) -> Iterator[str]:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--arch", default=",".join(models.ARCHS))
+    parser.add_argument("--arch", default=",".join(recipes.ARCHS))
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument(
         "--minutes", type=float, default=5.0, help="begin nothing after these"

@@ -22,7 +22,7 @@ from typing import Any
 
 from mnistpipe import data, recipes, safejson
 from mnistpipe.errors import UserError
-from mnistpipe.networks import widths
+from mnistpipe.networks import architectures
 from mnistpipe.recipes import Recipe, RunOptions
 from mnistpipe.runs import finished, runfolder
 
@@ -376,10 +376,10 @@ def _not_as_documented(result: Mapping[str, Any]) -> list[str]:
         different.append(f"train_examples={result['train_examples']}")
     if result["data"]["fingerprint"] != _mnist():
         different.append(f"data {result['data']['name']}, not MNIST")
-    if result["parameters"] != widths.parameters(recipe):
+    if result["parameters"] != architectures.parameters(recipe):
         different.append(
             f"{result['parameters']} parameters (the recipe's network has "
-            f"{widths.parameters(recipe)})"
+            f"{architectures.parameters(recipe)})"
         )
     if result["finished"] and result["test"] is None:
         different.append("no test accuracy")

@@ -34,8 +34,9 @@ class Table:
       rows: the printed rows, from the first layer on.
       parameters: the documented number of parameters.
       bound: whether that number is an upper bound.
-      non_trainable: the documented parameters that are not trained, or None.
-      note: what the document does not say.
+      non_trainable: the documented number of parameters that are not
+        trained, or None.
+      note: what the document leaves out.
     """
 
     rows: tuple[Row, ...]
@@ -70,7 +71,7 @@ TABLES = {
     "pool2m": Table(
         rows=(),
         parameters=2_213_610,  # † the document says "2.2m"
-        note="no rows are printed; the total is of the completed network",
+        note="no rows are printed; the total is that of the completed network",
     ),
     "compact500k": Table(
         rows=(),
@@ -92,8 +93,8 @@ TABLES = {
         ),
         parameters=887_530,  # † the table ends at Flatten
         non_trainable=0,
-        note="the printed rows end at Flatten; the total is of the completed"
-        " network",
+        note="the printed rows end at Flatten; the total is that of the"
+        " completed network",
     ),
     "quick65k": Table(
         rows=(),

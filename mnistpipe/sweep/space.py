@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnistpipe import recipes
-from mnistpipe.networks import widths
+from mnistpipe.networks import architectures
 from mnistpipe.recipes import Recipe, RecipeError, Spec, addons
 from mnistpipe.recipes.documented import TABLES
 
@@ -191,7 +191,7 @@ def _within(
     def parameters(width: float) -> int:
         networks = (recipe.replace(stem=stem, width=width) for stem in stems)
         sizes = (budget.shape, budget.classes)
-        return max(widths.parameters(one, *sizes) for one in networks)
+        return max(architectures.parameters(one, *sizes) for one in networks)
 
     own = parameters(recipe.width)
     table = TABLES[recipe.arch]

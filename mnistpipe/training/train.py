@@ -174,17 +174,8 @@ def keras_seed(seed: int) -> int:
 
 def build(recipe: Recipe, digits: data.Digits) -> keras.Model:
     """The recipe's network for images and classes such as the data's."""
-    return models.build(
-        recipe.arch,
-        input_shape=digits.train.images.shape[1:],
-        classes=digits.classes,
-        stem=recipe.stem,
-        width=recipe.width,
-        activation=recipe.activation,
-        dropout=recipe.dropout,
-        output_dropout=recipe.output_dropout,
-        batchnorm_momentum=recipe.batchnorm_momentum,
-    )
+    shape = digits.train.images.shape[1:]
+    return models.build(recipe, shape, digits.classes)
 
 
 @dataclasses.dataclass(frozen=True)
