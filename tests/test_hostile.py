@@ -22,6 +22,7 @@ from PIL import Image
 
 from mnistpipe import evaluate, predict
 from mnistpipe.networks import networkfile
+from mnistpipe.recipes import RECIPES
 
 RUN = "--run=run"
 DIGITS = "--data=digits"

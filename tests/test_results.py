@@ -6,6 +6,7 @@ import json
 import pathlib
 import sys
 
+import helpers
 import numpy as np
 import pytest
 import scoring_helpers
@@ -172,7 +173,7 @@ def test_recipes_results_are_of_the_networks_that_are_there():
         for r in result_tables.documented_and_quick(found)
     }
     for (arch, stem), result in kinds.items():
-        recipe = RECIPES[arch].replace(stem=stem)
+        recipe = recipes.RECIPES[arch].replace(stem=stem)
         placed = architectures.place(recipe)
         for name in ("parameters", "multiply_adds"):
             assert result[name] == sum(getattr(one, name) for one in placed)

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import helpers
 import numpy as np
 import pytest
 from absl import flags as absl_flags

@@ -59,6 +59,7 @@ class Conv(Layer):
     activation: str | None = None
 
     def output_shape(self, shape: Shape) -> Shape:
+        """One pixel for each place of the kernel."""
         *sides, _ = shape
         # Without padding, the kernel must lie within the picture.
         lost = (self.kernel_size - 1) * self.dilation_rate
@@ -66,11 +67,13 @@ class Conv(Layer):
         return (*(-(-(s - lost) // self.strides) for s in sides), self.filters)
 
     def weights(self, shape: Shape) -> dict[str, Shape]:
+        """The kernel, and the bias if there is one."""
         kernel = (self.kernel_size, self.kernel_size, shape[-1], self.filters)
         bias = {"bias": (self.filters,)} if self.use_bias else {}
         return {"kernel": kernel, **bias}
 
     def multiply_adds(self, shape: Shape) -> int:
+        """The kernel's values, once for each pixel of the output."""
         *sides, _ = self.output_shape(shape)
         return math.prod(sides) * math.prod(self.weights(shape)["kernel"])
 
@@ -84,12 +87,15 @@ class Dense(Layer):
     activation: str | None = None
 
     def output_shape(self, shape: Shape) -> Shape:
+        """The units in place of the last axis."""
         return (*shape[:-1], self.units)
 
     def weights(self, shape: Shape) -> dict[str, Shape]:
+        """The kernel and the bias."""
         return {"kernel": (shape[-1], self.units), "bias": (self.units,)}
 
     def multiply_adds(self, shape: Shape) -> int:
+        """The kernel's values."""
         return math.prod(self.weights(shape)["kernel"])
 
 
@@ -102,6 +108,7 @@ class BatchNorm(Layer):
     momentum: float
 
     def weights(self, shape: Shape) -> dict[str, Shape]:
+        """Four values per channel, in Keras' order."""
         names = ("gamma", "beta", *self.fixed)
         return dict.fromkeys(names, shape[-1:])
 
@@ -129,6 +136,7 @@ class MaxPool(Layer):
     kind = "MaxPooling2D"
 
     def output_shape(self, shape: Shape) -> Shape:
+        """Half of each side, rounded down."""
         *sides, channels = shape
         return (*(side // 2 for side in sides), channels)
 
@@ -140,6 +148,7 @@ class GlobalPool(Layer):
     kind = "GlobalAveragePooling2D"
 
     def output_shape(self, shape: Shape) -> Shape:
+        """The channels."""
         return shape[-1:]
 
 
@@ -150,6 +159,7 @@ class Flatten(Layer):
     kind = "Flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
+        """The number of all values."""
         return (math.prod(shape),)
 
 
