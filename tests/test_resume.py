@@ -55,6 +55,9 @@ RECIPE = helpers.quick_recipe(
 )
 
 
+BUILD = models.build
+
+
 def small_network(recipe, shape, classes) -> keras.Model:
     """One of each layer that has a state of its own."""
     pictures = keras.Input(tuple(shape))
@@ -146,6 +149,16 @@ def check_same_weights(one, other):
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
     return Reference(tmp_path_factory.mktemp("host") / "run")
+
+
+def test_mixed_precision_goes_on_exactly(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "build", BUILD)
+    recipe = RECIPES["wide900k"].replace(
+        precision="mixed_bfloat16", width=0.25, epochs=1, batch_size=50
+    )
+    reference = Reference(tmp_path / "whole", recipe)
+    path = reference.killed_at(tmp_path / "killed", 3)
+    reference.check(path, go_on(path, recipe))
 
 
 def test_the_recipe_has_something_to_remember(host):

@@ -35,6 +35,7 @@ _STOCK_MODULES = {
     "keras",
     "keras.layers",
     "keras.initializers",
+    "keras.mixed_precision",
     "keras.src.engine.functional",
     "keras.src.models.functional",
 }
@@ -53,6 +54,7 @@ _STOCK_CLASSES = {
     "Zeros",
     "Ones",
     "DTypePolicy",
+    "Policy",
 }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import keras
 
-from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe, addons
+from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe, RecipeError, addons
 
 _OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "adam": keras.optimizers.Adam,
@@ -41,6 +41,13 @@ def make(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
       RecipeError: it is tensorflow-addons', which cannot be had here.
     """
     addons.check(recipe)
+    if recipe.precision == "mixed_float16":
+        # Small gradients would be 0 in float16, and a saved state cannot hold
+        # the variables of Keras' LossScaleOptimizer.
+        raise RecipeError(
+            "precision: expected float32 or mixed_bfloat16 for training, since"
+            " the loss is not scaled, got 'mixed_float16'"
+        )
     settings: dict[str, Any] = {
         "learning_rate": learning_rate(recipe, steps_per_epoch),
         "beta_1": recipe.beta_1,
