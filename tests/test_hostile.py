@@ -472,7 +472,7 @@ BAD_DATA = {
     "class by name": (file_with("digits/seven/7.png", b""), DIGITS, "'seven'"),
     "class too high": (file_with("digits/10/7.png", b""), DIGITS, "'10'"),
     "class as 07": (file_with("digits/07/7.png", b""), DIGITS, "'07'"),
-    "class as ٧": (file_with("digits/٧/7.png", b""), DIGITS, "0 to 9"),
+    "class as ٧": (file_with("digits/٧/7.png", b""), DIGITS, "named 0, 1"),
     "class below 0": (file_with("digits/-1/7.png", b""), DIGITS, "'-1'"),
     "file beside": (file_with("digits/list.csv", b""), DIGITS, "the file 'lis"),
     "file as class": (
