@@ -155,7 +155,7 @@ def test_averages_leave_the_training_itself_alone(tmp_path):
             ),
             helpers.quick_options(tmp_path / str(m)),
             digits,
-        )["history"]
+        ).history
         for m in (0.0, 0.7)
     ]
     assert histories[0]["loss"] == histories[1]["loss"]
