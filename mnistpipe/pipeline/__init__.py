@@ -16,6 +16,13 @@ what its arguments mean.
 
 Geometry
     RandomAffine           rotation, shift, shear, zoom and flips at once
+    Resize                 stretches to a size, antialiased
+    CenterCrop             cuts the centre out
+    RandomCrop             cuts a part out
+    RandomResizedCrop      cuts a part of random size out and resizes it
+    Pad                    adds pixels around
+    RandomPerspective      looks at the picture from aside
+    GridDistortion         stretches and squeezes rows and columns
     ElasticDistortion      moves pixels by a smooth random field
 Values of pixels
     Brightness             scales and shifts the values
@@ -28,6 +35,9 @@ Normalisation
     SamplewiseNormalize    by the mean and deviation of each picture
     FeaturewiseNormalize   by the mean and deviation of a data set
     ZCAWhitening           removes the correlations between pixels
+Choosing
+    OneOf                  one of several transforms per example
+    SomeOf                 some of several transforms per example
 Your own
     Apply                  calls a function on batches
     Transform              the class to subclass
@@ -62,12 +72,17 @@ from mnistpipe.pipeline.feeds import (
 from mnistpipe.pipeline.stream import Stream
 from mnistpipe.pipeline.transform import Transform
 from mnistpipe.pipeline.transforms.affine import RandomAffine
+from mnistpipe.pipeline.transforms.choose import OneOf, SomeOf
 from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
 from mnistpipe.pipeline.transforms.erasing import RandomErasing
 from mnistpipe.pipeline.transforms.normalize import (
     FeaturewiseNormalize,
     SamplewiseNormalize,
     ZCAWhitening,
+)
+from mnistpipe.pipeline.transforms.perspective import (
+    GridDistortion,
+    RandomPerspective,
 )
 from mnistpipe.pipeline.transforms.pixels import (
     Apply,
@@ -77,10 +92,18 @@ from mnistpipe.pipeline.transforms.pixels import (
     GaussianNoise,
     Rescale,
 )
+from mnistpipe.pipeline.transforms.resize import (
+    CenterCrop,
+    Pad,
+    RandomCrop,
+    RandomResizedCrop,
+    Resize,
+)
 
 __all__ = [
     "Apply",
     "Brightness",
+    "CenterCrop",
     "ChannelShift",
     "Compose",
     "Contrast",
@@ -88,10 +111,18 @@ __all__ = [
     "ElasticDistortion",
     "FeaturewiseNormalize",
     "GaussianNoise",
+    "GridDistortion",
+    "OneOf",
+    "Pad",
     "RandomAffine",
+    "RandomCrop",
     "RandomErasing",
+    "RandomPerspective",
+    "RandomResizedCrop",
     "Rescale",
+    "Resize",
     "SamplewiseNormalize",
+    "SomeOf",
     "Stream",
     "Transform",
     "ZCAWhitening",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from mnistpipe.pipeline import checks, draws, warp
 from mnistpipe.pipeline.transform import Drawn, Shape, Transform
+from mnistpipe.pipeline.transforms import geometry
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -24,6 +25,8 @@ class Compose:
     program compiled by XLA, so an example with the same key gives the same
     bits in any batch. XLA compiles anew for every height and width, which
     takes a second or so: bring pictures of many sizes to one size first.
+    Neighbours that move pixels (crop, resize, affine, perspective) are
+    computed in one resampling: see ``transforms.geometry``.
 
     Attributes:
       transforms: in order. A Compose among them counts as its transforms.
@@ -136,17 +139,37 @@ class Compose:
         images = tf.convert_to_tensor(images)
         if images.dtype not in (tf.uint8, tf.float32):
             images = tf.cast(images, tf.float32)
-        for step, parameters in zip(self.transforms, drawn, strict=True):
-            images = step.apply_where_drawn(images, parameters)
+        for steps, parameters in self._grouped(drawn):
+            if len(steps) > 1:
+                images = geometry.resample(images, steps, parameters)
+            else:
+                images = steps[0].apply_where_drawn(images, parameters[0])
         return _to_dtype(images, tf.as_dtype(self.dtype))
 
     def apply_to_mask(self, mask: Any, drawn: tuple[Drawn, ...]) -> tf.Tensor:
         """Moves a mask [B, H, W, C] with its pictures; keeps its dtype."""
         mask = tf.convert_to_tensor(mask)
-        for step, parameters in zip(self.transforms, drawn, strict=True):
+        for step in self.transforms:
             step.check_masks()
-            mask = step.apply_to_mask_where_drawn(mask, parameters)
+        for steps, own in self._grouped(drawn):
+            if len(steps) > 1:
+                mask = geometry.resample(mask, steps, own, mask=True)
+            else:
+                mask = steps[0].apply_to_mask_where_drawn(mask, own[0])
         return mask
+
+    def _grouped(
+        self, drawn: Sequence[Drawn]
+    ) -> Iterator[tuple[list[Any], list[Drawn]]]:
+        """Transforms that share a resampling, with what they drew."""
+        if len(drawn) != len(self.transforms):
+            raise ValueError(
+                f"Expected what {len(self.transforms)} transforms drew. "
+                f"Received: {len(drawn)}"
+            )
+        for places in geometry.groups(self.transforms):
+            steps = [self.transforms[place] for place in places]
+            yield steps, [drawn[place] for place in places]
 
     @tf.autograph.experimental.do_not_convert  # nothing here needs it
     def __call__(

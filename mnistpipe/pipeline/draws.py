@@ -34,6 +34,8 @@ _NO_EXAMPLE = 0xFFFFFFFF
 # it is applied at all, and two fields with a draw per pixel.
 _DOMAINS_PER_TRANSFORM = 4
 _PARAMETERS, _APPLIED, _FIELD = 0, 1, 2
+# Counters from here on make the keys of transforms inside a transform.
+_FIRST_CHILD = 2**31
 
 
 def _u32(value: int) -> tf.Tensor:
@@ -232,6 +234,17 @@ class Draws:
         """bool[B], true with ``probability``."""
         bits, _ = self._bits(tf.range(1), _APPLIED)
         return uniform_from_bits(bits[:, 0]) < probability
+
+    def child(self, number: int) -> Draws:
+        """Draws for a transform inside this one, with keys of their own.
+
+        Args:
+          number: which of the transforms inside, in [0, 2**31).
+        """
+        # ``uniform`` counts from 0 in this domain, so no counter is shared.
+        counter = tf.constant([_FIRST_CHILD + number], tf.int64)
+        words = self._bits(counter, _PARAMETERS)
+        return Draws(tf.concat(words, axis=1), 0)
 
     def _field_bits(
         self, size: tf.Tensor, field: int

@@ -2,8 +2,8 @@
 
 A transform is {"class": its name, "fields": {...}}. Classes and functions
 of your own are found by the name under which they are registered with
-``keras.saving.register_keras_serializable``: a file names code, it never
-holds any.
+``keras.saving.register_keras_serializable``: a file names code and never
+contains code.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ import numpy as np
 from mnistpipe.pipeline.compose import Compose
 from mnistpipe.pipeline.transform import Transform
 from mnistpipe.pipeline.transforms.affine import RandomAffine
+from mnistpipe.pipeline.transforms.choose import OneOf, SomeOf
 from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
 from mnistpipe.pipeline.transforms.erasing import RandomErasing
 from mnistpipe.pipeline.transforms.normalize import (
     FeaturewiseNormalize,
     SamplewiseNormalize,
     ZCAWhitening,
+)
+from mnistpipe.pipeline.transforms.perspective import (
+    GridDistortion,
+    RandomPerspective,
 )
 from mnistpipe.pipeline.transforms.pixels import (
     Apply,
@@ -32,21 +37,37 @@ from mnistpipe.pipeline.transforms.pixels import (
     GaussianNoise,
     Rescale,
 )
+from mnistpipe.pipeline.transforms.resize import (
+    CenterCrop,
+    Pad,
+    RandomCrop,
+    RandomResizedCrop,
+    Resize,
+)
 
 TRANSFORMS = {
     transform.__name__: transform
     for transform in (
         Apply,
         Brightness,
+        CenterCrop,
         ChannelShift,
         Contrast,
         ElasticDistortion,
         FeaturewiseNormalize,
         GaussianNoise,
+        GridDistortion,
+        OneOf,
+        Pad,
         RandomAffine,
+        RandomCrop,
         RandomErasing,
+        RandomPerspective,
+        RandomResizedCrop,
         Rescale,
+        Resize,
         SamplewiseNormalize,
+        SomeOf,
         ZCAWhitening,
     )
 }
@@ -55,16 +76,7 @@ TRANSFORMS = {
 def to_config(augment: Compose) -> dict[str, Any]:
     """The pipeline as dicts, lists, strings and numbers."""
     return {
-        "transforms": [
-            {
-                "class": _name(type(transform)),
-                "fields": {
-                    name: _encode(value)
-                    for name, value in transform.get_config().items()
-                },
-            }
-            for transform in augment.transforms
-        ],
+        "transforms": [_entry(step) for step in augment.transforms],
         "dtype": augment.dtype,
     }
 
@@ -75,13 +87,21 @@ def from_config(config: dict[str, Any]) -> Compose:
     Raises:
       ValueError: for a class or function that is not registered.
     """
-    transforms = []
-    for entry in config["transforms"]:
-        fields = {
-            name: _decode(value) for name, value in entry["fields"].items()
-        }
-        transforms.append(_transform_class(entry["class"])(**fields))
+    transforms = [_transform(entry) for entry in config["transforms"]]
     return Compose(transforms, config["dtype"])
+
+
+def _entry(transform: Transform) -> dict[str, Any]:
+    fields = transform.get_config()
+    return {
+        "class": _name(type(transform)),
+        "fields": {name: _encode(value) for name, value in fields.items()},
+    }
+
+
+def _transform(entry: dict[str, Any]) -> Transform:
+    fields = {name: _decode(value) for name, value in entry["fields"].items()}
+    return _transform_class(entry["class"])(**fields)
 
 
 def _name(thing: Any) -> str:
@@ -116,6 +136,8 @@ def _encode(value: Any) -> Any:
             "dtype": value.dtype.str,
             "shape": list(value.shape),
         }
+    if isinstance(value, Transform):
+        return {"transform": _entry(value)}
     if isinstance(value, (tuple, list)):
         return [_encode(item) for item in value]
     if isinstance(value, np.generic):
@@ -131,6 +153,8 @@ def _decode(value: Any) -> Any:
     if isinstance(value, dict) and "array" in value:
         data = np.frombuffer(base64.b64decode(value["array"]), value["dtype"])
         return data.reshape(value["shape"])
+    if isinstance(value, dict) and "transform" in value:
+        return _transform(value["transform"])
     if isinstance(value, dict):
         return _function(value["function"])
     return value

@@ -9,6 +9,9 @@ wrap and its orders 0 and 1.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -78,7 +81,7 @@ def _modulo(x: tf.Tensor, period: tf.Tensor) -> tf.Tensor:
     return x - period * tf.floor(x * (1 / period))
 
 
-def _fold(coordinate: tf.Tensor, size: Size, fill_mode: str) -> tf.Tensor:
+def fold(coordinate: tf.Tensor, size: Size, fill_mode: str) -> tf.Tensor:
     """Maps a coordinate to where SciPy's mode finds the same value.
 
     The neighbours of the result, clamped to the picture, are the right
@@ -93,11 +96,12 @@ def _fold(coordinate: tf.Tensor, size: Size, fill_mode: str) -> tf.Tensor:
         return tf.minimum(from_edge, period - from_edge) - 0.5
     if fill_mode == "wrap":  # period n - 1: SciPy's first and last coincide
         wrapped = _modulo(coordinate, tf.maximum(last, 1.0))
-        return tf.where(_inside(coordinate, size), coordinate, wrapped)
+        return tf.where(inside(coordinate, size), coordinate, wrapped)
     return coordinate  # constant: what lies outside is replaced afterwards
 
 
-def _inside(coordinate: tf.Tensor, size: Size) -> tf.Tensor:
+def inside(coordinate: tf.Tensor, size: Size) -> tf.Tensor:
+    """Whether a coordinate lies between the first and the last pixel."""
     return (coordinate >= 0) & (coordinate <= _float(size) - 1)
 
 
@@ -109,19 +113,21 @@ def sample(
     fill_mode: str = "nearest",
     fill_value: float = 0.0,
     interpolation: str = "bilinear",
+    output_size: tuple[Size, Size] | None = None,
 ) -> tf.Tensor:
     """Reads pictures at coordinates.
 
     Args:
       images: [B, H, W, C], any dtype.
-      row: float32[B, H·W], in pixels.
-      column: float32[B, H·W], in pixels.
+      row: float32[B or 1, H'·W'], in pixels.
+      column: float32[B or 1, H'·W'], in pixels.
       fill_mode: one of FILL_MODES, what lies outside of the picture.
       fill_value: that of "constant".
       interpolation: "bilinear" (SciPy's order 1) or "nearest" (order 0).
+      output_size: (H', W'), the pictures' own if None.
 
     Returns:
-      [B, H, W, C], float32 if bilinear, of the pictures' dtype if nearest.
+      [B, H', W', C], float32 if bilinear, of the pictures' dtype if nearest.
 
     Raises:
       ValueError: 2**31 pixels or more.
@@ -153,10 +159,10 @@ def sample(
         corners = (at(u, v) for u in (upper, lower) for v in (left, right))
         result = _bilinear(*corners, down[..., None], across[..., None])
     if fill_mode == "constant":
-        inside = _inside(row, height) & _inside(column, width)
+        within = inside(row, height) & inside(column, width)
         fill = tf.cast(np.float64(fill_value), result.dtype)
-        result = tf.where(inside[..., None], result, fill)
-    return tf.reshape(result, [-1, height, width, channels])
+        result = tf.where(within[..., None], result, fill)
+    return tf.reshape(result, [-1, *(output_size or (height, width)), channels])
 
 
 def _neighbours(
@@ -167,7 +173,7 @@ def _neighbours(
     Returns:
       int32, int32 in [0, size), and float32 in [0, 1).
     """
-    folded = _fold(coordinate, size, fill_mode)
+    folded = fold(coordinate, size, fill_mode)
     before = tf.floor(folded)
     index = tf.cast(before, tf.int32)
     return (
@@ -225,3 +231,112 @@ def affine(
         fill_value=fill_value,
         interpolation=interpolation,
     )
+
+
+def take_nearest(images: tf.Tensor, axis: int, centre: tf.Tensor) -> tf.Tensor:
+    """Reads the nearest rows (axis 0) or columns (axis 1) of pictures.
+
+    Args:
+      images: [B, H, W, C], any dtype.
+      axis: 0 or 1.
+      centre: float32[B or 1, n], in pixels.
+
+    Returns:
+      The same with n rows or columns, its dtype kept.
+    """
+    # As ``sample`` does: half way goes to the pixel after.
+    before = tf.floor(centre)
+    index = tf.where(centre - before < 0.5, before, before + 1)
+    last = sizes(images)[axis] - 1
+    index = tf.clip_by_value(tf.cast(index, tf.int32), 0, last)
+    return _take(images, index, axis)
+
+
+def _take(images: tf.Tensor, index: tf.Tensor, axis: int) -> tf.Tensor:
+    """Rows or columns of each picture, by int32[B or 1, n]."""
+    if index.shape[0] == 1:
+        return tf.gather(images, index[0], axis=axis + 1)
+    # Flat, since a gather with batch axes is slower.
+    height, width, channels = sizes(images)
+    batch = tf.range(tf.shape(images)[0])[:, None]
+    count = tf.shape(index)[1] if index.shape[1] is None else index.shape[1]
+    if axis == 0:
+        flat = tf.reshape(images, [-1, width, channels])
+        rows = tf.gather(flat, batch * height + index)
+        return tf.reshape(rows, [-1, count, width, channels])
+    return tf.gather(images, index, axis=2, batch_dims=1)
+
+
+def average(
+    images: tf.Tensor,
+    axis: int,
+    centre: tf.Tensor,
+    stretch: tf.Tensor,
+    most: Size | float,
+    window: tf.Tensor,
+) -> tf.Tensor:
+    """Means along an axis under triangles, 2·stretch pixels wide.
+
+    Args:
+      images: [B, H, W, C], any dtype.
+      axis: 0 for rows, 1 for columns.
+      centre: float32[B or 1, n], in pixels.
+      stretch: half the triangles' width, at least 1 (then it interpolates
+        linearly), float32[B, 1] or a scalar.
+      most: the largest stretch, as a number if known.
+      window: float32[B or 1, 2], the edges of what may be read.
+
+    Returns:
+      float32, with n rows or columns.
+    """
+    length = sizes(images)[axis]
+    first = tf.floor(centre - stretch) + 1
+
+    def weight(tap: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
+        pixel = first + tf.cast(tap, tf.float32)
+        distance = tf.abs(pixel - centre)
+        inside = (pixel > window[:, :1]) & (pixel < window[:, 1:])
+        used = (inside | (distance <= 0.5)) & (pixel >= 0)
+        used &= pixel <= tf.cast(length, tf.float32) - 1
+        height = tf.maximum(1 - distance / stretch, 0.0)
+        return pixel, tf.where(used, height, 0.0)
+
+    taps = ceiling(2 * most)
+    total = _sum(taps, lambda tap: weight(tap)[1])
+
+    def share(tap: tf.Tensor | int) -> tf.Tensor:
+        pixel, own = weight(tap)
+        index = tf.clip_by_value(tf.cast(pixel, tf.int32), 0, length - 1)
+        own = own / total
+        own = own[:, :, None, None] if axis == 0 else own[:, None, :, None]
+        return own * tf.cast(_take(images, index, axis), tf.float32)
+
+    return _sum(taps, share)
+
+
+def ceiling(number: Size | float) -> Size:
+    """The least whole number that is not below one, but for rounding."""
+    if isinstance(number, (int, float)):
+        return math.ceil(number - 1e-6)
+    return tf.cast(tf.math.ceil(number - 1e-6), tf.int32)
+
+
+def _sum(
+    count: Size,
+    term: Callable[[tf.Tensor | int], tf.Tensor],
+) -> tf.Tensor:
+    """The sum of term(0) … term(count − 1), one after the other.
+
+    In this order, so that the bits do not depend on the batch.
+    """
+    result = term(0)
+    if isinstance(count, int):
+        for number in range(1, count):
+            result = result + term(number)
+        return result
+    return tf.while_loop(
+        lambda number, _: number < count,
+        lambda number, total: (number + 1, total + term(number)),
+        (tf.constant(1), result),
+        shape_invariants=(tf.TensorShape([]), result.shape),
+    )[1]

@@ -20,6 +20,16 @@ from mnistpipe.pipeline.transform import (
     check_choice,
     check_interval,
 )
+from mnistpipe.pipeline.transforms.geometry import (
+    Geometric,
+    Position,
+    Size2,
+)
+from mnistpipe.pipeline.transforms.resize import (
+    Resize,
+    check_always,
+    check_size,
+)
 
 AXES = ("documented", "keras")
 UNITS = ("fraction", "pixels")
@@ -71,7 +81,7 @@ def affine_matrix(
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class RandomAffine(Transform):
+class RandomAffine(Geometric):
     """Rotates, shifts, shears, zooms and flips, in one resampling.
 
     Each range is r, for uniform in [−r, r] (zoom: [1 − r, 1 + r]), or
@@ -98,6 +108,9 @@ class RandomAffine(Transform):
       interpolation: "bilinear" or "nearest". Masks always take "nearest".
       axes: "keras" swaps the two shifts and, on a picture that is not
         square, the centre, as ImageDataGenerator does.
+      output_size: height and width, or one number for both, to which the
+        result is resized within the same resampling, as by a Resize; None
+        keeps the pictures' size.
     """
 
     keeps_range: ClassVar[bool] = True
@@ -115,6 +128,7 @@ class RandomAffine(Transform):
     fill_value: float = 0.0
     interpolation: str = "bilinear"
     axes: str = "documented"
+    output_size: int | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Checks the fields."""
@@ -138,6 +152,10 @@ class RandomAffine(Transform):
         check_choice(self, "interpolation", warp.INTERPOLATIONS)
         check_choice(self, "axes", AXES)
         check_interval(self, "fill_value", -np.inf, np.inf)
+        if self.output_size is not None:
+            size = check_size(self, "output_size")
+            object.__setattr__(self, "output_size", size)
+            check_always(self)
 
     def _zoom_range(self) -> tuple[float, float]:
         if isinstance(self.zoom, (tuple, list)):
@@ -169,13 +187,59 @@ class RandomAffine(Transform):
             "flip_y": (uniform[:, 7] < 0.5) & self.vertical_flip,
         }
 
+    @property
+    def separable(self) -> bool:  # type: ignore[override]
+        """Without rotation and shear, rows depend on rows only."""
+        return not (np.any(self.rotation) or np.any(self.shear))
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The pictures' own, or (*output_size, C)."""
+        if self.output_size is None:
+            return shape
+        return *self.output_size, shape[2]
+
+    @property
+    def changes_size(self) -> bool:
+        """Whether there is an output_size."""
+        return self.output_size is not None
+
+    def for_evaluation(self) -> Transform | None:
+        """Only the change of size."""
+        return self.parts()[1] if self.changes_size else None
+
+    def parts(self) -> tuple[Geometric, ...]:
+        """The affine map, and a Resize if there is an output_size."""
+        if self.output_size is None:
+            return (self,)
+        moved = dataclasses.replace(self, output_size=None)
+        return moved, Resize(self.output_size, self.interpolation)
+
+    def coordinates(
+        self, position: Position, drawn: Drawn, size: Size2
+    ) -> Position:
+        """The matrix, applied about the picture's centre."""
+        matrix = affine_matrix(drawn, *size, self.axes)
+        middle = [(tf.cast(side, tf.float32) - 1) / 2 for side in size]
+        centred = [axis - m for axis, m in zip(position, middle, strict=True)]
+        moved = []
+        for axis in (0, 1):
+            own = matrix[:, axis, axis, None] * centred[axis]
+            if not self.separable:
+                own += matrix[:, axis, 1 - axis, None] * centred[1 - axis]
+            moved.append(own + (matrix[:, axis, 2, None] + middle[axis]))
+        return moved[0], moved[1]
+
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Moves pictures [B, H, W, C] by the drawn parameters."""
+        if self.changes_size:
+            return super().apply(images, drawn)
         moved = self._warp(images, drawn, self.fill_value, self.interpolation)
         return tf.cast(moved, tf.float32)
 
     def apply_to_mask(self, mask: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Moves a mask, its dtype kept; "constant" fills it with 0."""
+        if self.changes_size:
+            return super().apply_to_mask(mask, drawn)
         return self._warp(mask, drawn, 0.0, "nearest")
 
     def _warp(
