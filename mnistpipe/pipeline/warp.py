@@ -20,6 +20,9 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 Size = int | tf.Tensor
 
+# Of a weight in ``average``; with a uint8 value's 8 bits, sums are exact.
+_WEIGHT_BITS = 24
+
 
 def sizes(images: tf.Tensor) -> tuple[Size, Size, Size]:
     """(H, W, C) of ``[B, H, W, C]``, as integers where they are known."""
@@ -307,11 +310,14 @@ def average(
     def share(tap: tf.Tensor | int) -> tf.Tensor:
         pixel, own = weight(tap)
         index = tf.clip_by_value(tf.cast(pixel, tf.int32), 0, length - 1)
-        own = own / total
+        # Weights on a grid, and products in float64, which adds them almost
+        # without rounding: the bits do not depend on the batch.
+        own = tf.round(tf.cast(own / total, tf.float64) * 2.0**_WEIGHT_BITS)
+        own = own * 2.0**-_WEIGHT_BITS
         own = own[:, :, None, None] if axis == 0 else own[:, None, :, None]
-        return own * tf.cast(_take(images, index, axis), tf.float32)
+        return own * tf.cast(_take(images, index, axis), tf.float64)
 
-    return _sum(taps, share)
+    return tf.cast(_sum(taps, share), tf.float32)
 
 
 def ceiling(number: Size | float) -> Size:
