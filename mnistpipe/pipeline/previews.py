@@ -10,6 +10,7 @@ loads this module lazily, since the core needs no matplotlib.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -127,30 +128,60 @@ def grid(
     keys = _keys(keys, seed, index, len(images), columns)
     masks = None if masks is None else _masks(masks, len(images))
     bounds = value_range
-    pictures, moved, texts, titles = [], [], [], {}
+    pictures: list[np.ndarray] = []
+    moved, texts, titles = [masks], [], {}
     for title, compose in composes.items():
-        plain = compose.deterministic()(images).numpy()
+        plain, _, _ = _draw(compose.deterministic(), images, keys[:, :1], None)
         bounds = bounds or _value_range(plain)
         if not pictures:
             pictures.append(_to_unit(plain, bounds))
-            moved.append(masks)
-            texts.append([""] * len(images))
-        titles[len(pictures)] = title
-        for column in tf.unstack(tf.convert_to_tensor(keys), axis=1):
-            drawn = compose.draw(column, images.shape[1:])
-            shown = compose.apply(tf.convert_to_tensor(images), drawn)
-            pictures.append(_to_unit(shown.numpy(), bounds))
-            texts.append(_captions(drawn, len(images)))
-            if masks is not None:
-                drawn = compose.draw(column, masks.shape[1:])
-                mask = compose.apply_to_mask(tf.convert_to_tensor(masks), drawn)
-                moved.append(mask.numpy())
+            texts.append([[""]] * len(images))
+        titles[sum(block.shape[1] for block in pictures)] = title
+        shown, mask, words = _draw(compose, images, keys, masks)
+        pictures.append(_to_unit(shown, bounds))
+        moved.append(mask)
+        texts.append(words)
+    rows = zip(*texts, strict=True)
     return Grid(
-        np.stack(pictures, axis=1),
-        None if masks is None else np.stack(moved, axis=1)[..., 0],
-        list(zip(*texts, strict=True)) if captions else [],
+        np.concatenate(pictures, axis=1),
+        None if masks is None else np.concatenate(moved, axis=1)[..., 0],
+        [list(itertools.chain(*blocks)) for blocks in rows] if captions else [],
         titles,
     )
+
+
+def _draw(
+    compose: Compose,
+    images: np.ndarray,
+    keys: np.ndarray,
+    masks: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray | None, list[list[str]]]:
+    """Draws each example once per column, in one batch of all columns.
+
+    The batch is not compiled: for so few pictures, XLA would take longer to
+    compile the program than TensorFlow takes to run it.
+
+    Returns:
+      Pictures [N, columns, H, W, C], masks likewise, and captions.
+    """
+    count, columns, _ = keys.shape
+    flat = tf.constant(keys.reshape(-1, 2))
+
+    def batch(examples: np.ndarray) -> tf.Tensor:
+        return tf.repeat(tf.constant(examples), columns, axis=0)
+
+    def grouped(result: tf.Tensor) -> np.ndarray:
+        return result.numpy().reshape(count, columns, *result.shape[1:])
+
+    drawn = compose.draw(flat, images.shape[1:])
+    shown = grouped(compose.apply(batch(images), drawn))
+    texts = _captions(drawn, count * columns)
+    words = [texts[row * columns :][:columns] for row in range(count)]
+    if masks is None:
+        return shown, None, words
+    drawn = compose.draw(flat, masks.shape[2:])
+    moved = grouped(compose.apply_to_mask(batch(masks[:, 0]), drawn))
+    return shown, moved, words
 
 
 def figure(shown: Grid, names: Sequence[str] = ()) -> Figure:
@@ -214,7 +245,7 @@ def _masks(masks: Any, count: int) -> np.ndarray:
             f"Expected masks [{count}, H, W] or [{count}, H, W, 1]. Received: "
             f"shape {masks.shape}"
         )
-    return masks
+    return masks[:, np.newaxis]
 
 
 def _keys(
@@ -230,7 +261,7 @@ def _keys(
         epochs = np.arange(columns)[np.newaxis]
         places = np.broadcast_to(index[:, np.newaxis], (count, columns))
         epochs = np.broadcast_to(epochs, places.shape)
-        return example_keys(seed, epochs, places).numpy()
+        return np.asarray(example_keys(seed, epochs, places))
     keys = np.asarray(keys)
     keys = keys[:, np.newaxis] if keys.ndim == 2 else keys
     if keys.dtype != np.uint32 or keys.ndim != 3:
