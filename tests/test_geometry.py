@@ -209,6 +209,8 @@ def test_evaluation_has_the_same_size(images):
         assert not evaluate.needs_keys
         assert evaluate(images).shape == augment(images, KEYS).shape
     kept = pipeline.OneOf([pipeline.RandomCrop(5), pipeline.Resize(5)])
+    noise = pipeline.OneOf([pipeline.GaussianNoise(1.0), pipeline.Rescale(2)])
+    assert pipeline.Compose([noise]).deterministic().transforms == ()
     assert pipeline.Compose([kept]).deterministic()(images).shape[1:3] == (5, 5)
 
 

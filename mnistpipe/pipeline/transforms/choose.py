@@ -166,8 +166,9 @@ class OneOf(Choice):
     def for_evaluation(self) -> Transform | None:
         """What the first transform does then, if it changes the size."""
         kept = self.transforms[0].for_evaluation()
-        changes = type(kept).output_shape is not Transform.output_shape
-        return kept if kept is not None and changes else None
+        if kept is None or type(kept).output_shape is Transform.output_shape:
+            return None
+        return kept
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
