@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import inspect
+import pathlib
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -24,6 +26,22 @@ EXAMPLES = [
     pipeline.RandomErasing(),
     pipeline.RandomErasing(fill="noise", mask_fill=1),
     pipeline.ElasticDistortion(alpha=8, sigma=1.5),
+    pipeline.Grayscale(),
+    pipeline.Saturation(0.5),
+    pipeline.Hue(0.2),
+    pipeline.ColorJitter(0.4, 0.4, 0.4, 0.1),
+    pipeline.Gamma((0.5, 2.0)),
+    pipeline.Invert(),
+    pipeline.Solarize((50, 200)),
+    pipeline.Posterize((2, 6)),
+    pipeline.AutoContrast(),
+    pipeline.Equalize(),
+    pipeline.Sharpness((0.0, 3.0)),
+    pipeline.GaussianBlur(),
+    pipeline.StrokeThickness(2.5),
+    pipeline.RandAugment(n=3, magnitude=20),
+    pipeline.TrivialAugmentWide(),
+    pipeline.AugMix(),
     pipeline.Rescale(1 / 255, offset=-0.5),
     pipeline.SamplewiseNormalize(),
     pipeline.FeaturewiseNormalize.fit(FITTED),
@@ -47,9 +65,35 @@ EXAMPLES = [
 ]
 FITTED_TO_A_SHAPE = (pipeline.ZCAWhitening,)
 NEEDS_ROOM = (pipeline.CenterCrop, pipeline.RandomCrop)
+FOR_THREE_CHANNELS = (
+    pipeline.FeaturewiseNormalize,
+    pipeline.Grayscale,
+    pipeline.Saturation,
+    pipeline.Hue,
+    pipeline.ColorJitter,
+    pipeline.RandAugment,
+    pipeline.TrivialAugmentWide,
+    pipeline.AugMix,
+)
 
-# One of each kind: moves pixels, per channel, a field of draws, none.
-KINDS = [EXAMPLES[place] for place in (0, 3, 7, 8, 9)]
+# One of each kind: moves pixels, per channel, a field of draws, none, a
+# branch for each picture.
+KINDS = [
+    example
+    for example in EXAMPLES
+    if isinstance(
+        example,
+        pipeline.RandomAffine
+        | pipeline.ElasticDistortion
+        | pipeline.Rescale
+        | pipeline.RandAugment,
+    )
+    or example
+    in (
+        pipeline.ChannelShift((10, 30), per_channel=True),
+        pipeline.RandomErasing(fill="noise", mask_fill=1),
+    )
+]
 one_of_each_kind = pytest.mark.parametrize("transform", KINDS, ids=repr)
 every_transform = pytest.mark.parametrize("transform", EXAMPLES, ids=repr)
 
@@ -83,10 +127,18 @@ def test_the_packages_help_names_everything():
     assert set(pipeline.__all__) <= named
 
 
+def test_the_guide_names_what_there_is():
+    guide = pathlib.Path(__file__).parents[1] / "docs" / "transforms.md"
+    rows = re.findall(r"^\|.*\| (.*) \|$", guide.read_text("utf-8"), re.M)
+    named = set(re.findall(r"`(\w+)[(`]", " ".join(rows)))
+    assert len(named) > 25
+    assert named <= set(pipeline.__all__)
+
+
 @every_transform
 def test_bits_do_not_depend_on_the_batch(rng, transform):
     shape = SHAPE if isinstance(transform, FITTED_TO_A_SHAPE) else (17, 33, 4)
-    if isinstance(transform, pipeline.FeaturewiseNormalize):
+    if isinstance(transform, FOR_THREE_CHANNELS):
         shape = (17, 33, 3)
     augment = compose(transform)
     images, key = pictures(rng, 64, shape), keys(64)
@@ -222,6 +274,19 @@ def test_a_mask_keeps_its_dtype(rng, transform):
         pipeline.RandomErasing(area=0.0),
         pipeline.ElasticDistortion(alpha=0.0, sigma=3.0),
         pipeline.ElasticDistortion(alpha=0, sigma=0, fill_mode="constant"),
+        pipeline.Saturation(0.0, value_range=(0, 256)),
+        pipeline.Hue(0.0),
+        pipeline.ColorJitter(value_range=(-0.5, 255)),
+        pipeline.Gamma(0.0, value_range=(-0.5, 255)),
+        pipeline.Solarize(256),
+        pipeline.Posterize(8),
+        pipeline.Sharpness(0.0),
+        pipeline.GaussianBlur(sigma=0.0, kernel_size=5),
+        pipeline.GaussianBlur(sigma=0.0),
+        pipeline.StrokeThickness(0.0),
+        pipeline.StrokeThickness((0.0, 0.0), stroke="dark"),
+        pipeline.RandAugment(n=0, value_range=(-1, 300)),
+        pipeline.AugMix(probability=0.0),
         pipeline.Rescale(1.0),
         pipeline.SamplewiseNormalize(center=False, std=False),
         pipeline.FeaturewiseNormalize(mean=None, std=None),
@@ -295,6 +360,33 @@ BAD = [
     (pipeline.ZCAWhitening, {"matrix": [[np.nan]], "mean": (0,)}),
     (pipeline.ZCAWhitening, {"matrix": [[1.0]], "mean": None}),
     (pipeline.SamplewiseNormalize, {"probability": 1.5}),
+    (pipeline.Saturation, {"factor": -1}),
+    (pipeline.Saturation, {"factor": 0.5, "value_range": 1}),
+    (pipeline.Hue, {"shift": 0.6}),
+    (pipeline.Hue, {"shift": (0.2, 0.1)}),
+    (pipeline.ColorJitter, {"contrast": 2}),
+    (pipeline.ColorJitter, {"hue": 1}),
+    (pipeline.Gamma, {"gamma": (-1, 1)}),
+    (pipeline.Invert, {"value_range": (1, 0)}),
+    (pipeline.Solarize, {"threshold": float("nan")}),
+    (pipeline.Posterize, {"bits": 9}),
+    (pipeline.Posterize, {"bits": 2.5}),
+    (pipeline.Equalize, {"value_range": (0, 0)}),
+    (pipeline.Sharpness, {"factor": "2"}),
+    (pipeline.GaussianBlur, {"sigma": -1}),
+    (pipeline.GaussianBlur, {"kernel_size": 4}),
+    (pipeline.GaussianBlur, {"kernel_size": True}),
+    (pipeline.StrokeThickness, {"thickness": 11}),
+    (pipeline.StrokeThickness, {"thickness": 1, "stroke": "red"}),
+    (pipeline.RandAugment, {"n": 1.5}),
+    (pipeline.RandAugment, {"n": -1}),
+    (pipeline.RandAugment, {"magnitude": 31}),
+    (pipeline.RandAugment, {"interpolation": "cubic"}),
+    (pipeline.TrivialAugmentWide, {"fill": float("inf")}),
+    (pipeline.AugMix, {"severity": 0}),
+    (pipeline.AugMix, {"depth": 0}),
+    (pipeline.AugMix, {"alpha": 0}),
+    (pipeline.AugMix, {"all_ops": 1}),
     (pipeline.SamplewiseNormalize, {"center": "yes"}),
     (pipeline.ChannelShift, {"shift": 1, "per_channel": 3}),
     (pipeline.Apply, {"function": "sin"}),

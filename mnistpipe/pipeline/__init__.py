@@ -28,8 +28,27 @@ Values of pixels
     Brightness             scales and shifts the values
     Contrast               scales the distance from each channel's mean
     ChannelShift           adds a number to the picture or to each channel
+    Gamma                  raises values to a power
+    Invert                 exchanges black and white
+    Solarize               inverts the light values
+    Posterize              keeps the highest bits
+    AutoContrast           stretches each channel to the value range
+    Equalize               makes each channel's levels equally frequent
     GaussianNoise          adds normal noise to every value
     RandomErasing          paints a rectangle over part of the picture
+Colour
+    ColorJitter            brightness, contrast, saturation, hue, any order
+    Saturation             blends with the grey picture
+    Hue                    turns the hue
+    Grayscale              removes the colour
+Filters
+    Sharpness              sharpens or smooths
+    GaussianBlur           blurs by a random deviation
+    StrokeThickness        thickens or thins strokes
+Policies
+    RandAugment            n operations at one magnitude
+    TrivialAugmentWide     one operation at a random magnitude
+    AugMix                 mixes chains of operations
 Normalisation
     Rescale                multiplies and adds, such as 1 / 255
     SamplewiseNormalize    by the mean and deviation of each picture
@@ -47,6 +66,8 @@ Feeding
     Stream                 which examples make up which batch
     host_dataset           batches of augmented pictures from arrays
     device_dataset         batches of indices, for pictures on the device
+    MixUp                  blends each picture with another one
+    CutMix                 pastes a rectangle of another picture
     augmented_dataset      augments any tf.data.Dataset
     with_keys              gives each element of a dataset its key
     example_keys           keys from (seed, epoch, index)
@@ -69,9 +90,29 @@ from mnistpipe.pipeline.feeds import (
     host_dataset,
     with_keys,
 )
+from mnistpipe.pipeline.mixing.mix import CutMix, MixUp
 from mnistpipe.pipeline.stream import Stream
 from mnistpipe.pipeline.transform import Transform
 from mnistpipe.pipeline.transforms.affine import RandomAffine
+from mnistpipe.pipeline.transforms.appearance.color import (
+    ColorJitter,
+    Grayscale,
+    Hue,
+    Saturation,
+)
+from mnistpipe.pipeline.transforms.appearance.filters import (
+    GaussianBlur,
+    Sharpness,
+)
+from mnistpipe.pipeline.transforms.appearance.morphology import StrokeThickness
+from mnistpipe.pipeline.transforms.appearance.tone import (
+    AutoContrast,
+    Equalize,
+    Gamma,
+    Invert,
+    Posterize,
+    Solarize,
+)
 from mnistpipe.pipeline.transforms.choose import OneOf, SomeOf
 from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
 from mnistpipe.pipeline.transforms.erasing import RandomErasing
@@ -92,6 +133,11 @@ from mnistpipe.pipeline.transforms.pixels import (
     GaussianNoise,
     Rescale,
 )
+from mnistpipe.pipeline.transforms.policies.augmix import AugMix
+from mnistpipe.pipeline.transforms.policies.randaugment import (
+    RandAugment,
+    TrivialAugmentWide,
+)
 from mnistpipe.pipeline.transforms.resize import (
     CenterCrop,
     Pad,
@@ -102,18 +148,31 @@ from mnistpipe.pipeline.transforms.resize import (
 
 __all__ = [
     "Apply",
+    "AugMix",
+    "AutoContrast",
     "Brightness",
     "CenterCrop",
     "ChannelShift",
+    "ColorJitter",
     "Compose",
     "Contrast",
+    "CutMix",
     "Draws",
     "ElasticDistortion",
+    "Equalize",
     "FeaturewiseNormalize",
+    "Gamma",
+    "GaussianBlur",
     "GaussianNoise",
+    "Grayscale",
     "GridDistortion",
+    "Hue",
+    "Invert",
+    "MixUp",
     "OneOf",
     "Pad",
+    "Posterize",
+    "RandAugment",
     "RandomAffine",
     "RandomCrop",
     "RandomErasing",
@@ -122,9 +181,14 @@ __all__ = [
     "Rescale",
     "Resize",
     "SamplewiseNormalize",
+    "Saturation",
+    "Sharpness",
+    "Solarize",
     "SomeOf",
     "Stream",
+    "StrokeThickness",
     "Transform",
+    "TrivialAugmentWide",
     "ZCAWhitening",
     "augmented_dataset",
     "device_dataset",

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from mnistpipe.pipeline import checks, draws
 from mnistpipe.pipeline.compose import Compose
+from mnistpipe.pipeline.mixing.mix import Mix
 from mnistpipe.pipeline.stream import Stream, check_positive
 
 # No pass lasts longer, and int64 still counts the steps.
@@ -148,6 +149,7 @@ def host_dataset(
     frozen: bool = False,
     shard: tuple[int, int] = (0, 1),
     sample_weight: Any = None,
+    mix: Mix | None = None,
 ) -> tf.data.Dataset:
     """Batches of augmented pictures, computed on the CPU.
 
@@ -176,6 +178,9 @@ def host_dataset(
       frozen: show the steps of the first pass again on every pass.
       shard: (i, n): every n-th step of each pass, from the i-th on.
       sample_weight: an array [N], or a structure of such.
+      mix: a MixUp or CutMix, which mixes each picture and its labels with
+        another example of the same epoch. Labels come out as soft float32
+        labels. The results depend neither on the batch nor on the order.
 
     Returns:
       A dataset of (pictures [b, H, W, C], targets [b, ...]), of flat triples
@@ -191,13 +196,20 @@ def host_dataset(
     checks.warn_of_ranges(augment.transforms, checks.range_of(first[:64]))
     rest = _targets(targets, sample_weight, stream)
 
+    def examples(index: tf.Tensor, key: tf.Tensor) -> tuple[Any, ...]:
+        return augment(_rows(images, index), key), *_rows(rest, index)
+
     def batch_of(step: tf.Tensor) -> Any:
         index, key, count = stream.full_batch(step)
-        pictures = augment(_rows(images, index), key)
+        batch = examples(index, key)
+        if mix is not None:
+            partner = mix.partners(key, index, stream.examples)
+            epoch = step // stream.steps_per_epoch
+            others = draws.example_keys(stream.seed, epoch, partner)
+            batch = mix(key, batch, examples(partner, others))
         if not stream.always_full:
-            index = index[:count]
-            pictures = tf.nest.map_structure(lambda p: p[:count], pictures)
-        return (pictures, *_rows(rest, index)) if rest else pictures
+            batch = tf.nest.map_structure(lambda rows: rows[:count], batch)
+        return batch if rest else batch[0]
 
     steps = _steps(stream, start, stop, epochs, frozen, shard)
     return _computed(steps, batch_of)
@@ -317,6 +329,7 @@ def augmented_dataset(
     shuffle_buffer: int = 0,
     drop_remainder: bool = False,
     first_pass: int = 0,
+    mix: Mix | None = None,
 ) -> tf.data.Dataset:
     """Batches and augments any dataset of single examples.
 
@@ -338,6 +351,10 @@ def augmented_dataset(
         ``tf.random.set_seed``.
       drop_remainder: leave out a last batch that is not full.
       first_pass: as in ``with_keys``.
+      mix: a MixUp or CutMix, which mixes each picture and the second and
+        third member (labels or masks, sample weights) with another example
+        of the same batch. Mixed examples therefore depend on the batch,
+        unlike those of ``host_dataset``.
 
     Returns:
       A dataset of the same structure with a batch axis, augmented.
@@ -354,14 +371,26 @@ def augmented_dataset(
 
     def augment_batch(number: tf.Tensor, place: tf.Tensor, element: Any) -> Any:
         key = draws.example_keys(seed, number, place)
-        if not isinstance(element, tuple):
-            return augment(element, key)
-        if not masks:
-            return augment(element[0], key), *element[1:]
-        return *augment(element[0], key, masks=element[1]), *element[2:]
+        image, *others = element if isinstance(element, tuple) else (element,)
+        if masks:
+            batch = (*augment(image, key, masks=others[0]), *others[1:])
+        else:
+            batch = (augment(image, key), *others)
+        if mix is not None:
+            batch = _mix_within(batch, key, mix, bool(masks))
+        return batch if isinstance(element, tuple) else batch[0]
 
     batches = keyed.batch(batch_size, drop_remainder=drop_remainder)
     return _computed(batches, augment_batch)
+
+
+def _mix_within(
+    batch: tuple[Any, ...], key: tf.Tensor, mix: Mix, masks: bool
+) -> tuple[Any, ...]:
+    """Mixes each member of a batch with another one of that batch."""
+    count = tf.shape(key, tf.int64)[0]
+    partner = mix.partners(key, tf.range(count), count)
+    return mix(key, batch, _rows(batch, partner), masks=masks)
 
 
 def _check_elements(spec: Any, masks: bool | None) -> None:

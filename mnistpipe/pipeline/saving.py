@@ -17,6 +17,25 @@ import numpy as np
 from mnistpipe.pipeline.compose import Compose
 from mnistpipe.pipeline.transform import Transform
 from mnistpipe.pipeline.transforms.affine import RandomAffine
+from mnistpipe.pipeline.transforms.appearance.color import (
+    ColorJitter,
+    Grayscale,
+    Hue,
+    Saturation,
+)
+from mnistpipe.pipeline.transforms.appearance.filters import (
+    GaussianBlur,
+    Sharpness,
+)
+from mnistpipe.pipeline.transforms.appearance.morphology import StrokeThickness
+from mnistpipe.pipeline.transforms.appearance.tone import (
+    AutoContrast,
+    Equalize,
+    Gamma,
+    Invert,
+    Posterize,
+    Solarize,
+)
 from mnistpipe.pipeline.transforms.choose import OneOf, SomeOf
 from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
 from mnistpipe.pipeline.transforms.erasing import RandomErasing
@@ -37,6 +56,11 @@ from mnistpipe.pipeline.transforms.pixels import (
     GaussianNoise,
     Rescale,
 )
+from mnistpipe.pipeline.transforms.policies.augmix import AugMix
+from mnistpipe.pipeline.transforms.policies.randaugment import (
+    RandAugment,
+    TrivialAugmentWide,
+)
 from mnistpipe.pipeline.transforms.resize import (
     CenterCrop,
     Pad,
@@ -49,16 +73,27 @@ TRANSFORMS = {
     transform.__name__: transform
     for transform in (
         Apply,
+        AugMix,
+        AutoContrast,
         Brightness,
         CenterCrop,
         ChannelShift,
+        ColorJitter,
         Contrast,
         ElasticDistortion,
+        Equalize,
         FeaturewiseNormalize,
+        Gamma,
+        GaussianBlur,
         GaussianNoise,
+        Grayscale,
         GridDistortion,
+        Hue,
+        Invert,
         OneOf,
         Pad,
+        Posterize,
+        RandAugment,
         RandomAffine,
         RandomCrop,
         RandomErasing,
@@ -67,7 +102,12 @@ TRANSFORMS = {
         Rescale,
         Resize,
         SamplewiseNormalize,
+        Saturation,
+        Sharpness,
+        Solarize,
         SomeOf,
+        StrokeThickness,
+        TrivialAugmentWide,
         ZCAWhitening,
     )
 }

@@ -1,4 +1,4 @@
-"""Random erasing: a rectangle of each picture is painted over."""
+"""Random erasing: paints over a rectangle of each picture."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from mnistpipe.pipeline.transform import (
     check_in_range,
     check_interval,
 )
-from mnistpipe.pipeline.transforms.pixels import check_value_range
-
-Interval = float | tuple[float, float]
+from mnistpipe.pipeline.transforms.ranges import (
+    Interval,
+    between,
+    check_value_range,
+)
 
 NOISE = "noise"
 
@@ -29,21 +31,22 @@ class RandomErasing(Transform):
     """Paints a rectangle over each picture.
 
     Zhong et al. 2017, "Random Erasing Data Augmentation", with two changes
-    that need no second try: the aspect ratio is drawn uniformly in its
-    logarithm, so that r and 1/r are as likely, and a side longer than the
-    picture's is cut to it. Every place where the rectangle fits is as
-    likely. The paper erases with a probability of 0.5.
+    so that no draw has to be repeated: the logarithm of the aspect ratio is
+    uniform, so that r and 1/r are equally likely, and a rectangle longer
+    than the picture is cut to the picture. Every place where the rectangle
+    fits is equally likely. The paper erases with a probability of 0.5.
 
     Attributes:
       area: part of the picture, (low, high) in [0, 1], or a number for
-        always that.
-      aspect: height over width in pixels, (low, high), or a number for
-        always that.
+        a constant part.
+      aspect: height over width in pixels, (low, high), or a number for a
+        constant ratio.
       fill: a value for all pixels, or "noise" for independent draws per
         value, uniform in ``value_range``.
-      value_range: black and white, for the noise.
-      mask_fill: what masks get in the rectangle, or None, which leaves
-        them: what is hidden is still there.
+      value_range: black and white, for the noise: (0, 1) behind a
+        Rescale(1 / 255).
+      mask_fill: the value of masks in the rectangle. None keeps the masks,
+        since hidden objects are still there.
     """
 
     keeps_range: ClassVar[bool] = True
@@ -78,10 +81,10 @@ class RandomErasing(Transform):
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws top, left, height, width, int32[B] in pixels, and "noise"."""
         uniform = rng.uniform(4)
-        area = _between(uniform[:, 0], *_pair(self.area))
+        area = between(uniform[:, 0], _pair(self.area))
         low, high = (float(np.log(side)) for side in _pair(self.aspect))
         # The square root of height over width.
-        stretch = tf.exp(_between(uniform[:, 1], low, high) / 2)
+        stretch = tf.exp(between(uniform[:, 1], (low, high)) / 2)
         total = tf.cast(shape[0], tf.float32) * tf.cast(shape[1], tf.float32)
         side = tf.sqrt(area * total)
         height = _whole(side * stretch, shape[0])
@@ -94,7 +97,7 @@ class RandomErasing(Transform):
         }
         if self.fill == NOISE:
             noise = rng.uniform_field(shape)
-            drawn["noise"] = _between(noise, *self.value_range)
+            drawn["noise"] = between(noise, self.value_range)
         return drawn
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
@@ -104,7 +107,7 @@ class RandomErasing(Transform):
         return tf.where(_rectangle(images, drawn), fill, images)
 
     def apply_to_mask(self, mask: tf.Tensor, drawn: Drawn) -> tf.Tensor:
-        """Leaves the mask, or paints mask_fill."""
+        """Keeps the mask, or paints mask_fill."""
         if self.mask_fill is None:
             return mask
         fill = tf.cast(self.mask_fill, mask.dtype)
@@ -117,17 +120,13 @@ def _pair(interval: Interval) -> tuple[float, float]:
     return interval, interval
 
 
-def _between(uniform: tf.Tensor, low: float, high: float) -> tf.Tensor:
-    return low + uniform * (high - low)
-
-
 def _whole(length: tf.Tensor, size: warp.Size) -> tf.Tensor:
-    """A length in whole pixels, at most the picture's."""
+    """The length in whole pixels, at most the picture's side."""
     return tf.minimum(tf.cast(tf.round(length), tf.int32), size)
 
 
 def _place(uniform: tf.Tensor, room: tf.Tensor) -> tf.Tensor:
-    """One of 0 … room, each as likely."""
+    """One of 0 … room, all equally likely."""
     place = tf.cast(uniform * tf.cast(room + 1, tf.float32), tf.int32)
     return tf.minimum(place, room)  # the product can round up to room + 1
 

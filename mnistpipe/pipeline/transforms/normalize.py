@@ -1,8 +1,8 @@
-"""Normalisation by a picture's own statistics, or by a data set's.
+"""Normalisation by the statistics of each picture or of a data set.
 
 The formulas are those of Keras' ImageDataGenerator. Nothing is drawn, so
-these apply to evaluation's pictures too. What ``fit`` sees must be what the
-transform will see: fit on pictures as they are before it in the Compose.
+evaluation applies these transforms too. Call ``fit`` on pictures as they
+are when they reach the transform, after all earlier steps of the Compose.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import tensorflow as tf
 from mnistpipe.pipeline import exact
 from mnistpipe.pipeline.transform import Drawn, Transform, check_bool
 
-# Keras' guard against a picture of one value only.
+# Keras' guard against the division by 0 for a picture of one value.
 _EPSILON = 1e-6
-# Examples turned to float64 at a time.
+# How many examples are converted to float64 at once.
 _CHUNK = 1024
 
 
@@ -27,11 +27,11 @@ _CHUNK = 1024
 class SamplewiseNormalize(Transform):
     """Subtracts a picture's mean, then divides by its deviation + 1e-6.
 
-    Both are over all axes of the picture, channels too.
+    Mean and deviation are over all axes of the picture, channels included.
 
     Attributes:
-      center: subtract the mean.
-      std: divide by the standard deviation.
+      center: whether to subtract the mean.
+      std: whether to divide by the standard deviation.
     """
 
     random: ClassVar[bool] = False
@@ -77,7 +77,7 @@ class FeaturewiseNormalize(Transform):
     std: tuple[float, ...] | None
 
     def __post_init__(self) -> None:
-        """Checks the fields, and makes tuples of them."""
+        """Checks the fields and converts them to tuples."""
         super().__post_init__()
         _to_numbers(self, "mean", -np.inf)
         _to_numbers(self, "std", 0.0)
@@ -89,10 +89,10 @@ class FeaturewiseNormalize(Transform):
         """Measures a data set.
 
         Args:
-          images: [N, H, W, C], uint8 or float: an array, or what gives
-            arrays when sliced (a memory map, an HDF5 data set).
-          center: subtract the mean.
-          std: divide by the standard deviation.
+          images: [N, H, W, C], uint8 or float: an array, or an object
+            whose slices are arrays (a memory map, an HDF5 data set).
+          center: whether to subtract the mean.
+          std: whether to divide by the standard deviation.
         """
         mean = _channel_mean(images)
         return cls(
@@ -119,13 +119,13 @@ class ZCAWhitening(Transform):
 
         (x − mean) · matrix, x being a picture's values in a row
 
-    It is fitted to one height, width and channel count. Products are summed
-    exactly (see ``exact``) after rounding to about 21 bits, so a picture's
-    bits do not depend on its batch.
+    The matrix suits one height, width and number of channels. Values and
+    weights are rounded to about 21 bits and their products are summed
+    exactly (see ``exact``), so a picture's bits do not depend on its batch.
 
     Attributes:
       matrix: float32 [H·W·C, H·W·C].
-      mean: a number per channel, subtracted first.
+      mean: a number per channel, which is subtracted first.
     """
 
     random: ClassVar[bool] = False
@@ -135,7 +135,7 @@ class ZCAWhitening(Transform):
     mean: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        """Checks the fields, and keeps a copy of the matrix."""
+        """Checks the fields and keeps a copy of the matrix."""
         super().__post_init__()
         _to_numbers(self, "mean", -np.inf)
         matrix = np.array(self.matrix, np.float32)
@@ -153,15 +153,16 @@ class ZCAWhitening(Transform):
     def fit(cls, images: Any, *, epsilon: float = 1e-6) -> ZCAWhitening:
         """Measures a data set.
 
-        With X the pictures less each channel's mean, one a row, and u and s
-        from the singular value decomposition of Xᵀ, the matrix is
-        (u·√N / (s + epsilon))·uᵀ. Needs memory for a few matrices of that
-        size, not for a copy of the data.
+        Let each row of X be a picture minus each channel's mean, and let u
+        and s come from the singular value decomposition of Xᵀ. The matrix
+        is (u·√N / (s + epsilon))·uᵀ. The computation needs memory for a few
+        matrices of that size, but not for a copy of the data.
 
         Args:
           images: [N, H, W, C], as for FeaturewiseNormalize.fit.
-          epsilon: more of it whitens less the directions in which pictures
-            hardly differ, such as those of a border that is always black.
+          epsilon: added to s. A larger epsilon amplifies less those
+            directions in which pictures hardly differ, such as those of a
+            border that is always black.
         """
         mean = _channel_mean(images)
         triangle = None
@@ -169,7 +170,7 @@ class ZCAWhitening(Transform):
             rows = (chunk - mean).reshape(len(chunk), -1)
             if triangle is not None:
                 rows = np.concatenate([triangle, rows])
-            # X = QR has the singular values of R, and Xᵀ = RᵀQᵀ R's u.
+            # If X = QR, then Xᵀ = RᵀQᵀ has the u and the s of Rᵀ.
             triangle = np.linalg.qr(rows, mode="r")
         u, s, _ = np.linalg.svd(triangle.T, full_matrices=False)
         matrix = (u * (np.sqrt(len(images)) / (s + epsilon))) @ u.T
@@ -188,7 +189,8 @@ class ZCAWhitening(Transform):
         centered = tf.cast(images, tf.float32) - tf.constant(
             self.mean, tf.float32
         )
-        # Bits of a picture's value, of a weight, and of how many are added.
+        # A sum has SUM_BITS: the number of products takes some of them, the
+        # values and the weights share the others.
         room = exact.SUM_BITS - int(np.ceil(np.log2(size)))
         flat = tf.reshape(centered, [-1, size])
         values, unit = exact.to_grid(flat, room // 2)
@@ -204,7 +206,7 @@ class ZCAWhitening(Transform):
         return np.round(self.matrix / unit).astype(np.int32), unit
 
     def __eq__(self, other: object) -> bool:
-        """Whether all fields are equal, the matrix value by value."""
+        """Whether all fields are equal, and all values of the matrix."""
         if not isinstance(other, ZCAWhitening):
             return NotImplemented
         return self._rest() == other._rest() and np.array_equal(
@@ -218,13 +220,13 @@ class ZCAWhitening(Transform):
         return self.mean, self.probability, self.matrix.shape
 
     def __repr__(self) -> str:
-        """With the matrix' shape in place of its values."""
+        """The call that makes it, with the matrix' shape for its values."""
         shape = list(self.matrix.shape)
         return f"ZCAWhitening(matrix=float32{shape}, mean={self.mean!r})"
 
 
 def _to_numbers(transform: Transform, name: str, low: float) -> None:
-    """Makes a field a tuple of finite floats of at least ``low``."""
+    """Converts a field to a tuple of finite floats of at least ``low``."""
     given = getattr(transform, name)
     if given is None and isinstance(transform, FeaturewiseNormalize):
         return
@@ -260,7 +262,7 @@ def _chunks(images: Any) -> Iterator[np.ndarray]:
 
 
 def _channel_mean(images: Any) -> np.ndarray:
-    """float64[C], after a look at the shape and for NaN."""
+    """float64[C]; raises ValueError for a wrong shape or for NaN."""
     shape = tuple(np.shape(images))
     if len(shape) != 4 or 0 in shape:
         raise ValueError(

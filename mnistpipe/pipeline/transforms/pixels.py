@@ -1,6 +1,7 @@
-"""Transforms of the values of pixels, which move none of them.
+"""Transforms of the values of pixels: noise, brightness, contrast, scale.
 
-Pictures are ``[B, H, W, C]``, uint8 or float, and come out as float32.
+Pictures are ``[B, H, W, C]``, uint8 or float, and become float32. No pixel
+changes its place, so masks stay as they are.
 """
 
 from __future__ import annotations
@@ -23,35 +24,17 @@ from mnistpipe.pipeline.transform import (
     check_interval,
     per_example,
 )
-
-Interval = float | tuple[float, float]
-
-
-def check_value_range(transform: Transform) -> None:
-    """Raises ValueError unless value_range is (low, high), low < high."""
-    check_interval(transform, "value_range", -np.inf, np.inf)
-    value = transform.value_range
-    if not isinstance(value, (tuple, list)) or value[0] == value[1]:
-        raise ValueError(
-            f"Expected {type(transform).__name__}.value_range to be (low, "
-            f"high), low < high. Received: {value!r}"
-        )
-
-
-def _between(
-    uniform: tf.Tensor, interval: Interval, around: float = 0.0
-) -> tf.Tensor:
-    """A draw from [around − r, around + r], or from (low, high)."""
-    if isinstance(interval, (tuple, list)):
-        low, high = interval
-    else:
-        low, high = around - interval, around + interval
-    return low + uniform * (high - low)
+from mnistpipe.pipeline.transforms.ranges import (
+    Interval,
+    between,
+    check_factor,
+    check_value_range,
+)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class GaussianNoise(Transform):
-    """Adds independent normal noise to every value; nothing is clipped.
+    """Adds independent normal noise to every value, and clips nothing.
 
     Attributes:
       stddev: standard deviation, in the pictures' range of values.
@@ -80,13 +63,13 @@ class GaussianNoise(Transform):
 class ChannelShift(Transform):
     """Adds one number to a picture, within the picture's own range.
 
-    As ImageDataGenerator does, the result is clipped to the least and the
-    greatest value of the picture as it was, over all its channels.
+    As in ImageDataGenerator, the result is clipped to the least and the
+    greatest value that the picture had before, over all its channels.
 
     Attributes:
       shift: r, for uniform in [−r, r], or (low, high); in the pictures'
         range of values.
-      per_channel: draw a number for each channel instead.
+      per_channel: whether each channel has a number of its own.
     """
 
     moves_pixels: ClassVar[bool | None] = False
@@ -104,7 +87,7 @@ class ChannelShift(Transform):
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws "shift", float32[B, C or 1]."""
         count = shape[2] if self.per_channel else 1
-        return {"shift": _between(rng.uniform(count), self.shift)}
+        return {"shift": between(rng.uniform(count), self.shift)}
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Shifts and clips."""
@@ -122,9 +105,9 @@ class Brightness(Transform):
 
         low + factor·(x − low) + delta·(high − low), clipped to (low, high)
 
-    On 0 to 255, ``factor`` is that of PIL's ImageEnhance.Brightness and of
-    ImageDataGenerator's brightness_range, ``delta`` that of Keras'
-    RandomBrightness.
+    On 0 to 255, ``factor`` means the same as in Pillow's
+    ImageEnhance.Brightness and in ImageDataGenerator's brightness_range, and
+    ``delta`` means the same as in Keras' RandomBrightness.
 
     Attributes:
       factor: r, for uniform in [1 − r, 1 + r], or (low, high); 0 is black,
@@ -132,7 +115,7 @@ class Brightness(Transform):
       delta: r, for uniform in [−r, r], or (low, high); 1 is the whole
         value range, 0 changes nothing.
       value_range: black and white: (0, 1) behind a Rescale(1 / 255). Values
-        beyond it are clipped to it.
+        beyond the range are clipped.
     """
 
     moves_pixels: ClassVar[bool | None] = False
@@ -145,7 +128,7 @@ class Brightness(Transform):
     def __post_init__(self) -> None:
         """Checks the fields."""
         super().__post_init__()
-        _check_factor(self)
+        check_factor(self)
         check_interval(self, "delta", -1.0, 1.0)
         check_value_range(self)
 
@@ -154,8 +137,8 @@ class Brightness(Transform):
         del shape
         uniform = rng.uniform(2)
         return {
-            "factor": _between(uniform[:, 0], self.factor, around=1.0),
-            "delta": _between(uniform[:, 1], self.delta),
+            "factor": between(uniform[:, 0], self.factor, around=1.0),
+            "delta": between(uniform[:, 1], self.delta),
         }
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
@@ -163,7 +146,7 @@ class Brightness(Transform):
         images = tf.cast(images, tf.float32)
         low, high = self.value_range
         factor, delta = drawn["factor"], drawn["delta"]
-        # x is multiplied alone: a factor of 1 then leaves every bit.
+        # x is multiplied alone, so that a factor of 1 keeps every bit.
         added = low * (1 - factor) + delta * (high - low)
         bright = images * per_example(factor) + per_example(added)
         return tf.clip_by_value(bright, low, high)
@@ -175,14 +158,15 @@ class Contrast(Transform):
 
         mean + factor·(x − mean), clipped to the value range
 
-    with the mean over the channel's own pixels, as tf.image.adjust_contrast
-    and Keras' RandomContrast have it (PIL's is that of the grey picture).
+    The mean is over the channel's own pixels, as in
+    tf.image.adjust_contrast and Keras' RandomContrast. Pillow and
+    torchvision take the mean of the grey picture: see ColorJitter.
 
     Attributes:
       factor: r, for uniform in [1 − r, 1 + r], or (low, high); 0 is flat,
         1 changes nothing.
       value_range: black and white: (0, 1) behind a Rescale(1 / 255). Values
-        beyond it are clipped to it.
+        beyond the range are clipped.
     """
 
     moves_pixels: ClassVar[bool | None] = False
@@ -194,33 +178,27 @@ class Contrast(Transform):
     def __post_init__(self) -> None:
         """Checks the fields."""
         super().__post_init__()
-        _check_factor(self)
+        check_factor(self)
         check_value_range(self)
 
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws "factor", float32[B]."""
         del shape
         uniform = rng.uniform(1)[:, 0]
-        return {"factor": _between(uniform, self.factor, around=1.0)}
+        return {"factor": between(uniform, self.factor, around=1.0)}
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Stretches or flattens."""
         images = tf.cast(images, tf.float32)
         factor = per_example(drawn["factor"])
-        # x is multiplied alone: a factor of 1 then leaves every bit.
+        # x is multiplied alone, so that a factor of 1 keeps every bit.
         changed = images * factor + exact.mean(images, (1, 2)) * (1 - factor)
         return tf.clip_by_value(changed, *self.value_range)
 
 
-def _check_factor(transform: Brightness | Contrast) -> None:
-    """A factor is r in [0, 1], or (low, high) of at least 0."""
-    pair = isinstance(transform.factor, (tuple, list))
-    check_interval(transform, "factor", 0.0, np.inf if pair else 1.0)
-
-
 @dataclasses.dataclass(frozen=True, repr=False)
 class Rescale(Transform):
-    """Multiplies, then adds: 1/255 brings uint8's range to [0, 1].
+    """Multiplies, then adds: 1/255 maps the range of uint8 to [0, 1].
 
     Attributes:
       scale: factor.
@@ -252,7 +230,7 @@ class Rescale(Transform):
         return min(ends), max(ends)
 
 
-# What tf.numpy_function and tf.py_function become in a graph.
+# The operations of tf.numpy_function and tf.py_function in a graph.
 _PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 
 
@@ -260,12 +238,12 @@ _PYTHON_OPS = ("PyFunc", "PyFuncStateless", "EagerPyFunc")
 class Apply(Transform):
     """Calls a function of your own on whole batches.
 
-    It is compiled with the rest: it must be made of TensorFlow operations
-    that XLA knows. NumPy, even through tf.numpy_function, is not; such a
-    function belongs in a map of its own before or after the pipeline. What
-    it does must not depend on the batch, or the pictures will. It draws
-    nothing, so it applies in evaluation too; a random one is a subclass of
-    Transform.
+    The function is compiled with the other transforms, so it must consist
+    of TensorFlow operations that XLA knows. NumPy does not compile, not even
+    through tf.numpy_function: call such a function in a map of its own,
+    before or after the pipeline. The function must treat each picture alone,
+    or the pictures will depend on the batch. Nothing is drawn, so evaluation
+    applies this transform too. For a random transform subclass Transform.
 
     Attributes:
       function: float32 [B, H, W, C] → the same shape, any float dtype.
@@ -288,7 +266,7 @@ class Apply(Transform):
             )
 
     def __repr__(self) -> str:
-        """By the function's name."""
+        """The call that makes it, with the function's name."""
         return super().__repr__().replace(repr(self.function), self._name())
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:

@@ -1,0 +1,1 @@
+"""MixUp and CutMix, and the distributions that they draw from."""

@@ -1,0 +1,1 @@
+"""Transforms of how pictures look: colour, tone, filters, strokes."""

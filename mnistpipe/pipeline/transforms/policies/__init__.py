@@ -1,0 +1,1 @@
+"""Published augmentation policies: random chains of standard operations."""
