@@ -91,7 +91,7 @@ def decode(kind: Any, value: Any, name: str = "") -> Any:
             decode(str, key, name): decode(inner[1], item, _join(name, key))
             for key, item in items
         }
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if isinstance(value, kind):
             return value
         return decode_fields(kind, value, name)

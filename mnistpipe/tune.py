@@ -94,8 +94,8 @@ def _check_split(run: RunOptions, digits: data.Digits) -> None:
     train = digits.train
     rest, _ = data.stratified_split(train.labels, run.validation_size, run.seed)
     if run.train_examples:
-        rest = data.Examples(train.images[rest], train.labels[rest])
-        data.stratified_subset(rest, run.train_examples, run.seed)
+        examples = data.Examples(train.images[rest], train.labels[rest])
+        data.stratified_subset(examples, run.train_examples, run.seed)
 
 
 def _folder(settings: Settings) -> pathlib.Path:

@@ -5,6 +5,8 @@ rescaling, in its units, and is not clipped. `.deterministic()` is what
 validation and test pictures get.
 """
 
+from typing import Any
+
 from mnistpipe import pipeline
 from mnistpipe.recipes import Recipe
 
@@ -14,7 +16,7 @@ _SMALLEST_ERASED = 0.02
 
 def compose(recipe: Recipe) -> pipeline.Compose:
     """What the recipe asks for; transforms of no strength are left out."""
-    moves = {
+    moves: dict[str, Any] = {
         "rotation": recipe.rotation,
         "width_shift": recipe.width_shift,
         "height_shift": recipe.height_shift,

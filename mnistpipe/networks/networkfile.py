@@ -18,7 +18,7 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mnistpipe import safejson
@@ -124,7 +124,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
 
 def _foreign_class(config: Any) -> str | None:
     """The first class of a saved configuration that is not a stock one."""
-    children = config if isinstance(config, list) else []
+    children: Iterable[Any] = config if isinstance(config, list) else ()
     if isinstance(config, dict):
         children = config.values()
         if config.get("module") is not None:

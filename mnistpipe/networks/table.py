@@ -27,7 +27,7 @@ def text(recipe: Recipe) -> str:
     lines = [recipe.arch, _FORM.format(*headings, "document", "params", "")]
     for index, mark in enumerate(differences(placed, table)):
         one = placed[index]
-        row = ("", "")
+        row: tuple[object, object] = ("", "")
         if index < len(table.rows):
             row = (
                 _sizes(table.rows[index].shape),

@@ -220,10 +220,10 @@ class RunRecord(Provenance):
             raise ValueError(
                 f"test scores: expected all of them or none, got {scores}"
             )
-        if self.test_examples and self.test_correct > self.test_examples:
+        examples, correct = self.test_examples, self.test_correct
+        if examples and correct is not None and correct > examples:
             raise ValueError(
-                f"test_correct: expected at most {self.test_examples}, got "
-                f"{self.test_correct}"
+                f"test_correct: expected at most {examples}, got {correct}"
             )
 
     def finished(self, epochs: int | None = None) -> bool:
@@ -299,7 +299,7 @@ class RunRecord(Provenance):
 
     def which_weights(self) -> str:
         """Says in words which weights count."""
-        if self.weights == runfolder.LAST:
+        if self.weights == runfolder.LAST or self.best_epoch is None:
             return "last weights"
         return f"weights of the best epoch, {self.best_epoch + 1}"
 

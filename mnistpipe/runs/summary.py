@@ -75,12 +75,12 @@ def _network(record: RunRecord) -> str:
 def _accuracy(record: RunRecord) -> str:
     if record.interrupted:
         return "not measured: the run was interrupted"
-    if record.test_accuracy is None:
+    examples, correct = record.test_examples, record.test_correct
+    if examples is None or correct is None:
         return "not measured, as asked: --evaluate_test=false"
-    wrong = record.test_examples - record.test_correct
     return (
-        f"{record.test_accuracy:.2%} of {record.test_examples:,} images "
-        f"({wrong:,} wrong), {record.which_weights()}"
+        f"{record.test_accuracy:.2%} of {examples:,} images "
+        f"({examples - correct:,} wrong), {record.which_weights()}"
     )
 
 

@@ -161,7 +161,7 @@ class Coordinator:
         )
         name = next(name for name in names if name not in oracle.trials)
         most = self._settings.sweep.max_trials
-        response = {"status": "STOPPED"}
+        response: dict[str, Any] = {"status": "STOPPED"}
         if not most or int(name) < most:
             response = oracle.populate_space(name)
         if response["status"] != records.RUNNING:

@@ -175,11 +175,9 @@ class Client:
             state = answer.get("state")
             if state in ("idle", "stopped"):
                 return state, "", {}
-            trial = answer.get("trial")
-            records.check_trial_id(trial, settings)
             return (
                 "run",
-                trial,
+                records.check_trial_id(answer.get("trial"), settings),
                 records.check_values(answer.get("values"), settings),
             )
         except ValueError as error:

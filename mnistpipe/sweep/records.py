@@ -79,8 +79,8 @@ def read_trial(folder: pathlib.Path, settings: Settings) -> TrialRecord:
       DamagedError: the file cannot be read, or a value is wrong.
     """
     content = _read(folder / TRIAL)
-    name = content.get("trial_id")
-    if f"trial_{check_trial_id(name, settings)}" != folder.name:
+    name = check_trial_id(content.get("trial_id"), settings)
+    if f"trial_{name}" != folder.name:
         raise DamagedError(
             f"{TRIAL}: expected trial {folder.name}, got {name!r}"
         )

@@ -7,7 +7,7 @@ trials and writing files is the task of coordinator.py.
 
 import hashlib
 import pathlib
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras_tuner
 from keras_tuner.engine import trial as trial_module
@@ -18,7 +18,7 @@ from mnistpipe.sweep.options import OBJECTIVES
 from mnistpipe.sweep.records import DamagedError, TrialRecord
 from mnistpipe.sweep.settings import Settings
 
-Trial = trial_module.Trial
+Trial: TypeAlias = trial_module.Trial
 # oracle.json may count more draws than the trials need, since draws that
 # repeat a point are thrown away.
 _MOST_REPEATED_DRAWS = 1_000_000

@@ -96,7 +96,8 @@ def derive(recipe: Recipe) -> dict[str, Axis]:
     for name, least in _AT_LEAST.items():
         value = getattr(recipe, name)
         high = max(2 * value, least)
-        if high not in known[name].interval:
+        interval = known[name].interval
+        if interval is not None and high not in interval:
             high = _LARGEST_SHARE
         axes[name] = Axis(value, 0.0, high)
     return axes

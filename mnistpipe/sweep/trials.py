@@ -187,9 +187,10 @@ def run_trial(
                 seconds += metrics["duration_seconds"]
         except TrialFailedError as error:
             failed = str(error)
+        means = _mean(figures)
         outcome = {
             "reason": failed,
-            "figures": _mean(figures),
+            "figures": means,
             "runs": figures,
             "validation_examples": examples,
             "epochs": recipe.epochs,
@@ -198,7 +199,7 @@ def run_trial(
         records.write(folder / records.OUTCOME, outcome)
     if failed:
         raise TrialFailedError(failed)
-    return outcome["figures"]
+    return means
 
 
 def judged(metrics: Mapping[str, Any], objective: str) -> dict[str, float]:

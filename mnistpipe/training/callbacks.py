@@ -64,7 +64,8 @@ def _log_learning_rate(
 
     As Keras' own callbacks do for the rates that they set.
     """
-    rate_at = optimizers.learning_rate(recipe, steps_per_epoch)
+    # A function of the step, since the recipe's schedule is one by step.
+    rate_at: Any = optimizers.learning_rate(recipe, steps_per_epoch)
 
     def log(epoch: int, logs: dict) -> None:
         last_step = (epoch + 1) * steps_per_epoch - 1
@@ -158,7 +159,7 @@ class TestScores(keras.callbacks.Callback):
         self.labels = labels
         self.averages = averages
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Adds test_accuracy and test_loss to the epoch's figures."""
         with (
             self.averages.standing_in()
@@ -190,7 +191,7 @@ class SaveBest(keras.callbacks.Callback):
         self.best_epoch: int | None = None
         self.weights: list[np.ndarray] | None = None  # that epoch's
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Saves if the monitored figure improved."""
         figure = self.sign * float(logs[self.monitor])
         if figure > self.best:
@@ -212,7 +213,7 @@ class EpochScalars(keras.callbacks.Callback):
         self.path = str(folder.path / runfolder.TENSORBOARD)
         self.writer: Any = None
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Writes and flushes the epoch's figures."""
         # Made here so that a training of no epochs leaves no empty file.
         self.writer = self.writer or tf.summary.create_file_writer(self.path)

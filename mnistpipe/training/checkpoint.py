@@ -17,6 +17,7 @@ import pathlib
 import re
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,11 @@ def write(run: pathlib.Path, state: State) -> None:
     folder.mkdir(exist_ok=True)
     facts = json.dumps({"step": state.step, **state.facts.to_json()}).encode()
     buffer = io.BytesIO()
-    np.savez(buffer, **{_FACTS: np.frombuffer(facts, np.uint8)}, **state.arrays)
+    arrays: dict[str, Any] = {
+        _FACTS: np.frombuffer(facts, np.uint8),
+        **state.arrays,
+    }
+    np.savez(buffer, **arrays)
     content = buffer.getbuffer()
     name = f"step-{state.step:09}-{_digest(content)}.npz"
     with runfolder.replacing(folder / name) as beside:
@@ -72,7 +77,7 @@ def write(run: pathlib.Path, state: State) -> None:
 
 def newest(run: pathlib.Path) -> tuple[State | None, list[str]]:
     """The newest state that is whole, and what is wrong with newer ones."""
-    damaged = []
+    damaged: list[str] = []
     for path in _paths(run):
         try:
             return read(path), damaged
@@ -87,7 +92,7 @@ def read(path: pathlib.Path) -> State:
     Raises:
       DamagedError: the file is not what was written.
     """
-    step, digest = _NAME.fullmatch(path.name).groups()
+    _, step, digest = path.stem.split("-")
     try:
         # A special file could make the reader wait for ever.
         with files.open_regular(path) as file:
@@ -138,7 +143,7 @@ def _paths(run: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _step(path: pathlib.Path) -> int:
-    return int(_NAME.fullmatch(path.name)[1])
+    return int(path.stem.split("-")[1])
 
 
 def _digest(content: bytes | memoryview) -> str:

@@ -119,19 +119,22 @@ def choose_input(size: int, free: Mapping[str, int | None]) -> tuple[str, str]:
     """
     if not free:
         return "host", "input: host, since there is no GPU"
-    unknown = [name for name, memory in free.items() if memory is None]
+    known = {
+        name: memory for name, memory in free.items() if memory is not None
+    }
+    unknown = [name for name in free if name not in known]
     if unknown:
         return "host", (
             f"input: host, since {unknown[0]} does not tell its memory; "
             "--input=device takes it at any risk"
         )
-    name = min(free, key=free.__getitem__)
-    fits = size <= _SHARE_FOR_DATA * free[name]
+    name = min(known, key=known.__getitem__)
+    fits = size <= _SHARE_FOR_DATA * known[name]
     path = "device" if fits else "host"
     return path, (
         f"input: {path}, since the images' {_text(size)} are "
         f"{'no ' if fits else ''}more than {_SHARE_FOR_DATA:.0%} of the "
-        f"{_text(free[name])} that are free on {name}"
+        f"{_text(known[name])} that are free on {name}"
     )
 
 

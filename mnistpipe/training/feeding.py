@@ -12,7 +12,7 @@ examples and R devices, the first gets the first ⌈b/R⌉, and so on.
 import dataclasses
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -44,7 +44,7 @@ class Feed:
       validation: (inputs, targets) of all validation rows, if there are any.
     """
 
-    path: str
+    path: Literal["host", "device"]
     model: keras.Model
     stream: pipeline.Stream
     batches: Callable[[int, int], tf.data.Dataset]
