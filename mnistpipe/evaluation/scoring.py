@@ -195,8 +195,14 @@ def calibration(
         np.searchsorted(edges[1:-1], confidence), minlength=bins
     )
     table = tuple(
-        Bin(*map(float, edges[place : place + 2]), int(counts[place]), *figures)
-        for place, *figures in zip(
+        Bin(
+            float(edges[place]),
+            float(edges[place + 1]),
+            int(counts[place]),
+            mean,
+            accuracy,
+        )
+        for place, mean, accuracy in zip(
             np.flatnonzero(counts),
             means.tolist(),
             accuracies.tolist(),

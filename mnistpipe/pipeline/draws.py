@@ -15,11 +15,12 @@ and xors, which give the same bits on every device, compiled or not.
 from __future__ import annotations
 
 import dataclasses
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-Key = tf.Tensor  # uint32[..., 2]
+Key: TypeAlias = tf.Tensor  # uint32[..., 2]
 
 # Salmon et al. 2011, table 2 and section 4: rotations of Threefry-2x32, and
 # the parity constant of Threefish's key schedule.

@@ -187,8 +187,15 @@ def _output_shape(
     augment: Compose, shape: Sequence[int | None]
 ) -> tuple[int | None, ...]:
     shape = tuple(shape)
+    height, width, channels = shape[-3:]
     results = [
-        augment.output_shape([s if s is not None else side for s in shape[-3:]])
+        augment.output_shape(
+            (
+                side if height is None else height,
+                side if width is None else width,
+                side if channels is None else channels,
+            )
+        )
         for side in _SIDES
     ]
     sizes = [

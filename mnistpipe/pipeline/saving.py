@@ -145,8 +145,9 @@ def _transform(entry: dict[str, Any]) -> Transform:
 
 
 def _name(thing: Any) -> str:
-    if TRANSFORMS.get(thing.__name__) is thing:
-        return thing.__name__
+    name: str = thing.__name__
+    if TRANSFORMS.get(name) is thing:
+        return name
     name = keras.saving.get_registered_name(thing)
     if keras.saving.get_registered_object(name) is not thing:
         raise ValueError(

@@ -180,11 +180,12 @@ def applied(drawn: Drawn) -> tf.Tensor | None:
 
 def _changed_fields(instance: Any) -> Iterator[str]:
     # The inherited probability comes first, but reads best last.
-    fields = sorted(dataclasses.fields(instance), key=lambda f: f.kw_only)
+    fields = sorted(dataclasses.fields(instance), key=lambda f: bool(f.kw_only))
     for field in fields:
         value = getattr(instance, field.name)
-        required = field.default is dataclasses.MISSING
-        if required or not np.array_equal(value, field.default):
+        default: Any = field.default
+        required = default is dataclasses.MISSING
+        if required or not np.array_equal(value, default):
             yield f"{field.name}={value!r}"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,7 @@ import tensorflow as tf
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 INTERPOLATIONS = ("bilinear", "nearest")
 
-Size = int | tf.Tensor
+Size: TypeAlias = int | tf.Tensor
 
 # Of a weight in ``average``; with a uint8 value's 8 bits, sums are exact.
 _WEIGHT_BITS = 24
@@ -27,10 +28,11 @@ _WEIGHT_BITS = 24
 def sizes(images: tf.Tensor) -> tuple[Size, Size, Size]:
     """(H, W, C) of ``[B, H, W, C]``, as integers where they are known."""
     static, dynamic = images.shape, tf.shape(images)
-    return tuple(
+    height, width, channels = (
         dynamic[axis] if static[axis] is None else static[axis]
         for axis in (1, 2, 3)
     )
+    return height, width, channels
 
 
 def _float(size: Size) -> tf.Tensor:
@@ -159,8 +161,17 @@ def sample(
             tf.where(across < 0.5, left, right),
         )
     else:
-        corners = (at(u, v) for u in (upper, lower) for v in (left, right))
-        result = _bilinear(*corners, down[..., None], across[..., None])
+        upper_left, upper_right, lower_left, lower_right = (
+            at(u, v) for u in (upper, lower) for v in (left, right)
+        )
+        result = _bilinear(
+            upper_left,
+            upper_right,
+            lower_left,
+            lower_right,
+            down[..., None],
+            across[..., None],
+        )
     if fill_mode == "constant":
         within = inside(row, height) & inside(column, width)
         fill = tf.cast(np.float64(fill_value), result.dtype)

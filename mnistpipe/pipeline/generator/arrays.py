@@ -27,6 +27,8 @@ class NumpyArrayIterator(Iterator):
       dtype: of the images that it yields.
     """
 
+    _x: np.ndarray | None
+
     def __init__(
         self,
         x: Any,
@@ -88,7 +90,7 @@ class NumpyArrayIterator(Iterator):
         if images.dtype != np.uint8:
             images = np.asarray(images, np.float32)
         self._stored = images
-        self._x: np.ndarray | None = None
+        self._x = None
         self._on_host: tf.Tensor | None = None
 
     def _read(self, index: tf.Tensor) -> tf.Tensor:
@@ -98,7 +100,7 @@ class NumpyArrayIterator(Iterator):
         return tf.gather(self._on_host, index)
 
     def _labelled(self, index: np.ndarray, images: np.ndarray) -> Batch:
-        x = images
+        x: Any = images
         if self.x_misc:
             x = [images, *(array[index] for array in self.x_misc)]
         if self.y is None:
@@ -131,11 +133,11 @@ def _check_lengths(
     misc: list[np.ndarray],
 ) -> None:
     """Raises ValueError, in Keras' words, unless all lengths are the same."""
-    for place, array in enumerate(misc):
-        if len(array) != len(x):
+    for place, other in enumerate(misc):
+        if len(other) != len(x):
             raise ValueError(
                 "All of the arrays in `x` should have the same length: "
-                f"expected {len(x)}, got {len(array)} in x[1][{place}]"
+                f"expected {len(x)}, got {len(other)} in x[1][{place}]"
             )
     for name, array in (("y` (labels)", y), ("sample_weight`", sample_weight)):
         if array is not None and len(array) != len(x):

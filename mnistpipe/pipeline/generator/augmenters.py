@@ -147,7 +147,7 @@ def standardisation(
             None if array is None else tf.constant(array, tf.float32)
             for array in statistics[:2]
         )
-    steps = []
+    steps: list[Transform] = []
     if rescale:
         steps.append(Rescale(rescale))
     if center or std:
@@ -209,10 +209,11 @@ class BatchAugmenter:
         return tf.cast(images, self.dtype)
 
     def _each(self, images: np.ndarray, keys: np.ndarray) -> np.ndarray:
+        function: Any = self.function  # not None, since `__call__` asks
         result = np.empty(images.shape, np.float32)
         for place, (image, key) in enumerate(zip(images, keys, strict=True)):
             with numpy_seeded(key):
-                result[place] = self.function(image)
+                result[place] = function(image)
         return result
 
 

@@ -158,9 +158,10 @@ class ImageDataGenerator(ImageTransformer):
         self.height_shift_range = height_shift_range
         self.brightness_range = brightness_range
         self.shear_range = shear_range
-        if isinstance(zoom_range, numbers.Real):
-            zoom_range = [1 - zoom_range, 1 + zoom_range]
-        self.zoom_range = list(pair("zoom_range", zoom_range))
+        zoom: Any = zoom_range
+        if isinstance(zoom, numbers.Real):
+            zoom = [1 - zoom, 1 + zoom]
+        self.zoom_range = list(pair("zoom_range", zoom))
         self.channel_shift_range = channel_shift_range
         self.fill_mode = fill_mode
         self.cval = cval

@@ -18,7 +18,7 @@ _BATCH = 256  # images per call of the compiled program
 
 def mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Returns [C, 1, 1] or [1, 1, C], summed in float64, in x's dtype."""
-    result = np.mean(x, axes, np.float64, keepdims=True)
+    result = x.mean(axes, np.float64, keepdims=True)
     return result[0].astype(x.dtype)
 
 

@@ -85,16 +85,19 @@ class DataFrameIterator(FilesIterator):
         if validate_filenames:
             table = self._existing(table, x_col)
         labelled = class_mode not in _UNLABELLED
+        names: list[str] = []
         if labelled:
-            table, classes = _of_classes(table, y_col, classes)
-            self.class_indices = {name: i for i, name in enumerate(classes)}
+            table, names = _of_classes(table, y_col, classes)
+            self.class_indices = {name: i for i, name in enumerate(names)}
         if self.split is not None:
             start, stop = (int(share * len(table)) for share in self.split)
             table = table.iloc[start:stop]
         if labelled:
             self.classes = [self._number(label) for label in table[y_col]]
         elif class_mode == "multi_output":
-            self._targets = [np.array(table[col].tolist()) for col in y_col]
+            self._targets: Any = [
+                np.array(table[col].tolist()) for col in y_col
+            ]
         elif class_mode == "raw":
             self._targets = np.asarray(table[y_col])
         self.filenames = table[x_col].tolist()
@@ -106,7 +109,7 @@ class DataFrameIterator(FilesIterator):
         self.samples = len(self.filenames)
         checked = "validated" if validate_filenames else "non-validated"
         found = f"Found {self.samples} {checked} image filenames"
-        of = f" belonging to {len(classes)} classes" if labelled else ""
+        of = f" belonging to {len(names)} classes" if labelled else ""
         print(f"{found}{of}.")
         super().__init__(self.samples, batch_size, shuffle, seed)
 
@@ -189,12 +192,12 @@ def _check_column(
 
 
 def _of_classes(
-    table: Any, y_col: str, classes: Sequence[str] | None
+    table: Any, y_col: str | list[str], classes: Sequence[str] | None
 ) -> tuple[Any, list[str]]:
     """Returns the rows that have a class, and the classes in order."""
     labels = list(table[y_col])
     if not classes:
-        found = set()
+        found: set[str] = set()
         for label in labels:
             found.update(label if isinstance(label, (list, tuple)) else [label])
         return table, sorted(found)

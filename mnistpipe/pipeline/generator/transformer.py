@@ -280,7 +280,8 @@ class ImageTransformer:
         if key is None:
             seed = fresh_seed() if seed is None else draws.check_seed(seed)
             key = draws.example_keys(seed, 0, 0)
-        return draw_one(self.augmentation(), key, tuple(img_shape))
+        shape: Any = tuple(img_shape)
+        return draw_one(self.augmentation(), key, shape)
 
     def apply_transform(
         self, x: np.ndarray, transform_parameters: dict[str, Any]
@@ -307,7 +308,7 @@ class ImageTransformer:
         if integers and any(
             transform_parameters.get(name) is not None for name in values
         ):
-            dtype = np.float32
+            dtype = np.dtype(np.float32)
         result = apply_one(
             dataclasses.replace(self.augmentation(), rounds=integers),
             x,
