@@ -50,12 +50,14 @@ def _test_set(
     runs: Sequence[FinishedRun], options: EvaluationOptions
 ) -> data.TestSet:
     sizes = finished.sizes(runs)
+    identity = runs[0].record.data
     test = data.load_test(
         options.data or _own_data(runs),
         shape=sizes.shape,
-        class_names=tuple(map(str, range(sizes.classes))),
+        class_names=identity.class_names
+        or tuple(map(str, range(sizes.classes))),
         preparation=folders.preparation_for(
-            sizes.shape, "as stored", options.normalize_pictures
+            sizes.shape, identity.preparation, options.normalize_pictures
         ),
     )
     changed = [

@@ -32,10 +32,11 @@ def main(argv: list[str]) -> None:
     # Errors are found before TensorFlow takes seconds to load.
     runs = [finished.read(path) for path in options.runs]
     sizes = finished.sizes(runs)
+    identity = runs[0].record.data
     preparation = folders.preparation_for(
-        sizes.shape, "as stored", options.normalize_pictures
+        sizes.shape, identity.preparation, options.normalize_pictures
     )
-    names = tuple(map(str, range(sizes.classes)))
+    names = identity.class_names or tuple(map(str, range(sizes.classes)))
     read = folders.reader(options.run, sizes.shape, preparation)
     images = np.stack([read(Path(path)) for path in paths])
     # Without a GPU, TensorFlow prints errors about CUDA that mean nothing.

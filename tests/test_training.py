@@ -527,7 +527,7 @@ def test_ctrl_c_while_testing_leaves_a_valid_folder(
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.scoring, "evaluate", interrupt)
+    monkeypatch.setattr(train.scoring, "predict", interrupt)
     metrics = run(tmp_path, digits)
     assert metrics.interrupted
     assert metrics.epochs_run == 2
@@ -539,7 +539,7 @@ def test_the_test_set_can_be_left_alone(tiny, tmp_path, digits, monkeypatch):
     def refuse(*_):
         raise AssertionError("the test images were read")
 
-    monkeypatch.setattr(train.scoring, "evaluate", refuse)
+    monkeypatch.setattr(train.scoring, "predict", refuse)
     metrics = run(tmp_path, digits, evaluate_test=False)
     assert not metrics.interrupted
     assert metrics.test_accuracy is None

@@ -90,6 +90,11 @@ class Digits:
     preparation: str = "as stored"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The classes' names, or their numbers as text."""
+        return self.class_names or tuple(map(str, range(self.classes)))
+
+    @property
     def test_fingerprint(self) -> str:
         """The fingerprint of the test set alone."""
         return fingerprint_of(self.test)

@@ -1,13 +1,12 @@
 """Probabilities that finished runs give to pictures.
 
-Images are uint8 [N, H, W, C], probabilities float64 [N, classes]. However
-many runs there are, one network is in memory at a time: it is loaded, asked
-and dropped before the next.
+Images are uint8 [N, H, W, C], probabilities float64 [N, classes].
 """
 
 import gc
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,72 +27,108 @@ class PredictionError(UserError):
     """Runs that cannot answer; the message is one line."""
 
 
+class Predictor:
+    """The network of a finished run, with the run's own augmentation.
+
+    Args:
+      run: whose network answers.
+
+    Attributes:
+      network: the Keras model, from float32 pictures of about 0 to 1.
+      augments: whether the recipe has anything random.
+
+    Raises:
+      PredictionError: the network is not the one that metrics.json describes.
+    """
+
+    def __init__(self, run: FinishedRun) -> None:
+        self.run = run
+        self.network = _load(run)
+        self._augment = augmentation.compose(run.record.recipe)
+        self._plain = self._augment.deterministic()
+        self.augments = self._augment.needs_keys
+        self._batch_size = _batch_size(self.network)
+
+    def probabilities(
+        self, images: np.ndarray, tta: int = 1, seed: int = 0
+    ) -> np.ndarray:
+        """Returns the answers, float64 [N, classes].
+
+        Args:
+          images: uint8 [N, H, W, C].
+          tta: versions of each picture whose answers are averaged: the picture
+            without the random part of the augmentation, and tta - 1 with it.
+            The draws depend on a picture's position, not on batches.
+          seed: of the draws.
+
+        Raises:
+          PredictionError: the recipe has nothing to draw, or the answers are
+            not probabilities.
+        """
+        if tta > 1 and not self.augments:
+            raise PredictionError(
+                f"tta: expected 1 with {self.run.path}, whose recipe augments"
+                f" nothing, got {tta}"
+            )
+        answers = np.zeros((len(images), self.network.output_shape[-1]))
+        for rows in _pieces(images):
+            answers[rows] += self._answers(self._plain(images[rows]))
+            for version in range(1, tta):
+                answers[rows] += self._version(images, rows, version, seed)
+        return _shares(answers / tta, self.run)
+
+    def augmented(
+        self, images: np.ndarray, versions: int, seed: int
+    ) -> np.ndarray:
+        """Returns the answers to augmented versions, [versions, N, classes].
+
+        Raises:
+          PredictionError: the answers are not probabilities.
+        """
+        repeated = np.repeat(images, versions, axis=0)
+        keys = pipeline.example_keys(seed, 1, np.arange(len(repeated)))
+        answers = self._answers(self._augment(repeated, keys))
+        shares = _shares(answers.astype(np.float64), self.run)
+        return shares.reshape(len(images), versions, -1).swapaxes(0, 1)
+
+    def _version(
+        self, images: np.ndarray, rows: slice, version: int, seed: int
+    ) -> np.ndarray:
+        keys = pipeline.example_keys(
+            seed, version, np.arange(rows.start, rows.stop)
+        )
+        return self._answers(self._augment(images[rows], keys))
+
+    def _answers(self, pictures: Any) -> np.ndarray:
+        return self.network.predict(
+            np.asarray(pictures), batch_size=self._batch_size, verbose=0
+        )
+
+
 def each(
     runs: Sequence[FinishedRun], images: np.ndarray, tta: int, seed: int
 ) -> Iterator[tuple[FinishedRun, np.ndarray]]:
-    """The answers of each run, one network after the other."""
+    """The answers of each run, with one network in memory at a time."""
     backends.leave_devices()
     for run in runs:
-        yield run, probabilities(run, images, tta, seed)
-        # Keras keeps something of every network until it is told.
+        yield run, Predictor(run).probabilities(images, tta, seed)
+        # Keras keeps something of every network until the session is cleared.
         keras.backend.clear_session()
         gc.collect()
 
 
 def _load(run: FinishedRun) -> keras.Model:
-    """The network of a run, checked against what the run says of it."""
+    """The network of a run, checked against the run's record."""
     network = models.load(run.network)
-    told = (run.record.arch, run.record.parameters)
-    came = (network.name, network.count_params())
-    if told != came:
+    expected = (run.record.arch, run.record.parameters)
+    got = (network.name, network.count_params())
+    if expected != got:
         raise PredictionError(
-            f"{run.network}: expected {told[0]} of {told[1]:,} parameters, as"
-            f" the run's metrics.json says, came {came[0][:80]} of"
-            f" {came[1]:,}"
+            f"{run.network}: expected {expected[0]} of {expected[1]:,}"
+            " parameters, as the run's metrics.json says, got"
+            f" {got[0][:80]} of {got[1]:,}"
         )
     return network
-
-
-def probabilities(
-    run: FinishedRun, images: np.ndarray, tta: int, seed: int
-) -> np.ndarray:
-    """A run's answers, float64 [N, classes].
-
-    Args:
-      run: whose network answers, to pictures as its recipe makes them.
-      images: uint8 [N, H, W, C].
-      tta: versions of each picture whose answers are averaged: the picture
-        without the random part of the augmentation, and tta - 1 with it. An
-        image's draws depend on its place among the images, not on batches.
-      seed: of the draws.
-
-    Raises:
-      PredictionError: the recipe has nothing to draw, or the network's
-        answers are not numbers.
-    """
-    augment = augmentation.compose(run.record.recipe)
-    if tta > 1 and not augment.needs_keys:
-        raise PredictionError(
-            f"tta: expected 1 with {run.path}, whose recipe augments nothing,"
-            f" came {tta}"
-        )
-    plain = augment.deterministic()
-    network = _load(run)
-    batch = _batch_size(network)
-    answers = np.zeros((len(images), network.output_shape[-1]))
-    for rows in _pieces(images):
-        for version in range(tta):
-            if version == 0:
-                pictures = plain(images[rows])
-            else:
-                keys = pipeline.example_keys(
-                    seed, version, np.arange(rows.start, rows.stop)
-                )
-                pictures = augment(images[rows], keys)
-            answers[rows] += network.predict(
-                pictures.numpy(), batch_size=batch, verbose=0
-            )
-    return _shares(answers / tta, run)
 
 
 def _shares(answers: np.ndarray, run: FinishedRun) -> np.ndarray:
@@ -104,7 +139,7 @@ def _shares(answers: np.ndarray, run: FinishedRun) -> np.ndarray:
     if not good.all():
         bad = np.count_nonzero(~good)
         raise PredictionError(
-            f"{run.network}: expected probabilities, came answers that are"
+            f"{run.network}: expected probabilities, got answers that are"
             f" none for {bad:,} of {len(answers):,} pictures (did the training"
             " diverge?)"
         )

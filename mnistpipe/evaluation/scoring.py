@@ -28,10 +28,14 @@ class Scores:
     per_class: tuple[ClassScore, ...]
 
 
+def predict(network: Any, pictures: np.ndarray) -> np.ndarray:
+    """Returns a network's probabilities, float32 [N, classes]."""
+    return network.predict(pictures, batch_size=BATCH_SIZE, verbose=0)
+
+
 def evaluate(network: Any, pictures: np.ndarray, labels: np.ndarray) -> Scores:
     """Scores a network that answers with probabilities."""
-    probabilities = network.predict(pictures, batch_size=BATCH_SIZE, verbose=0)
-    return score(probabilities, labels)
+    return score(predict(network, pictures), labels)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
@@ -196,17 +200,14 @@ def calibration(
     )
     table = tuple(
         Bin(
-            float(edges[place]),
-            float(edges[place + 1]),
-            int(counts[place]),
-            mean,
-            accuracy,
+            low=float(edges[place]),
+            high=float(edges[place + 1]),
+            examples=int(counts[place]),
+            confidence=float(mean),
+            accuracy=float(accuracy),
         )
         for place, mean, accuracy in zip(
-            np.flatnonzero(counts),
-            means.tolist(),
-            accuracies.tolist(),
-            strict=True,
+            np.flatnonzero(counts), means, accuracies, strict=True
         )
     )
     gaps = sum(b.examples * abs(b.accuracy - b.confidence) for b in table)

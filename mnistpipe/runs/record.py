@@ -30,11 +30,21 @@ History = Mapping[str, tuple[float | None, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class DataIdentity:
-    """Which data: name and SHA-256 in hex; of the test set where known."""
+    """Which data.
+
+    Attributes:
+      name: of the set.
+      fingerprint: SHA-256 in hex over all examples.
+      test_fingerprint: SHA-256 in hex over the test examples, where known.
+      class_names: in label order; empty where classes are only numbered.
+      preparation: what was done to pictures in files, in words.
+    """
 
     name: str
     fingerprint: str = ""
     test_fingerprint: str | None = None
+    class_names: tuple[str, ...] = ()
+    preparation: str = "as stored"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ def summary(record: RunRecord) -> str:
         "test accuracy": _accuracy(record),
         "protocol": record.protocol(),
         "best watched": record.best_watched(),
-        "documented": _documented(record),
-        "training": _training(record),
+        "documented": documented_score(record),
+        "training": training(record),
         "made with": made_with(record.versions, record.hardware),
         "run folder": record.run_dir,
     }
@@ -84,7 +84,7 @@ def _accuracy(record: RunRecord) -> str:
     )
 
 
-def _documented(record: RunRecord) -> str:
+def documented_score(record: RunRecord) -> str:
     """Documented scores exist only for the documented networks on MNIST."""
     if record.data.name != "mnist" or record.arch not in documented.SCORES:
         return ""
@@ -96,7 +96,8 @@ def _documented(record: RunRecord) -> str:
     )
 
 
-def _training(record: RunRecord) -> str:
+def training(record: RunRecord) -> str:
+    """Returns epochs, images, time and speed of a training in one line."""
     steps = ", ".join(map(str, record.resumed_at_steps))
     devices = record.devices
     return (

@@ -29,7 +29,13 @@ from mnistpipe import data, pipeline
 from mnistpipe.evaluation import scoring
 from mnistpipe.networks import models
 from mnistpipe.recipes import Recipe, RunOptions, addons, flagfiles
-from mnistpipe.runs import backends, provenance, runfolder, summary
+from mnistpipe.runs import (
+    backends,
+    predictions,
+    provenance,
+    runfolder,
+    summary,
+)
 from mnistpipe.runs.record import (
     DataIdentity,
     History,
@@ -359,7 +365,10 @@ def score(
         # The file, not the memory: what is scored is what is kept.
         network = models.load(folder.path / runfolder.BEST)
     pictures = feeding.deterministic(recipe, test.images)
-    return scoring.evaluate(network, pictures, test.labels)
+    probabilities = scoring.predict(network, pictures)
+    with folder.errors():
+        predictions.write(folder.path, probabilities)
+    return scoring.score(probabilities, test.labels)
 
 
 def _figures(history: keras.callbacks.History) -> History:
@@ -429,7 +438,11 @@ def _provenance(
         train_examples=len(split.train),
         validation_examples=len(split.validation or ()),
         data=DataIdentity(
-            digits.name, digits.fingerprint, digits.test_fingerprint
+            digits.name,
+            digits.fingerprint,
+            digits.test_fingerprint,
+            digits.class_names,
+            digits.preparation,
         ),
         versions={**provenance.versions(), **addons.versions(recipe)},
         hardware=provenance.hardware(),
