@@ -13,6 +13,7 @@ saved, and ends as if it never had been.
 """
 
 import os
+import pathlib
 import signal
 import sys
 from typing import NoReturn
@@ -61,6 +62,11 @@ def _train(recipe: Recipe, options: RunOptions) -> int:
 
     record = train.train(recipe, options, digits)
     print(f"\n{summary.summary(record)}")
+    # The trials of a sweep leave the test set alone, and share one report.
+    if options.evaluate_test:
+        from mnistpipe.reports import run_report
+
+        run_report.write(pathlib.Path(record.run_dir), record)
     if not record.interrupted:
         return 0
     print(
