@@ -41,17 +41,17 @@ def finished_run(folder, npz, *, build=helpers.tiny_network, recipe=(), **how):
     return folder
 
 
-def call(binary, *arguments, files=False):
+def call(binary, *arguments, options=EvaluationOptions, files=False):
     """(status, stdout, stderr) of `app.run`, as the binary calls it.
 
     Only absl's own set-up of a process (logging, faulthandler) is left out.
-    The flags are those of evaluate, which has all of predict's.
+    The flags are those of `options`; evaluate has all of predict's.
     """
 
     def without_setup(main, flags_parser):
         sys.exit(main(flags_parser(sys.argv)))
 
-    flags.define(EvaluationOptions)
+    flags.define(options)
     out, err = io.StringIO(), io.StringIO()
     status = 0
     with (

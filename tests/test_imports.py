@@ -38,6 +38,11 @@ MAY_IMPORT = {
     },
     "evaluation": {"runs", "networks", "data", "recipes", "pipeline"},
     "sweep": {"runs", "networks", "data", "recipes"},
+    "reports": {
+        *("sweep", "evaluation", "runs", "networks", "data", "recipes"),
+        "pipeline",
+    },
+    "serving": {"evaluation", "runs", "networks", "data", "recipes"},
     "cli": {"sweep", "evaluation", "training", "runs", "recipes"},
 }
 
