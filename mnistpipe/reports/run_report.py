@@ -79,11 +79,12 @@ def _context(
 def _score(record: RunRecord) -> str:
     if record.interrupted:
         return "interrupted, not scored"
-    if record.test_accuracy is None:
+    correct, examples = record.test_correct, record.test_examples
+    if record.test_accuracy is None or correct is None or not examples:
         return "not scored on the test set"
-    interval = scoring.wilson(record.test_correct, record.test_examples)
+    interval = scoring.wilson(correct, examples)
     return (
-        f"{record.test_accuracy:.2%} of {record.test_examples:,} test images "
+        f"{record.test_accuracy:.2%} of {examples:,} test images "
         f"(95 % interval {interval.low:.2%} to {interval.high:.2%})"
     )
 

@@ -86,14 +86,14 @@ def build(answerer: Answerer, titles: Sequence[str]) -> gr.Blocks:
             outputs=[shown, *labels, steady],
             show_progress="hidden",
             trigger_mode="always_last",
-            api_name=False,
+            api_visibility="private",
         )
         page.load(None, js=_CHOOSE_BRUSH)
         button.click(
             lambda value, chosen: _save(answerer, value, chosen),
             inputs=[pad, name],
             outputs=saved,
-            api_name=False,
+            api_visibility="private",
         )
     return page
 
