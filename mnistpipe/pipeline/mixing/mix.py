@@ -203,8 +203,11 @@ class Mix:
         self, first: tf.Tensor, second: tf.Tensor, part: tf.Tensor
     ) -> tf.Tensor:
         """Blends labels by way of float64, as the weights."""
-        labels = [tf.cast(self._soft(x), tf.float64) for x in (first, second)]
-        blended = _blend(*labels, tf.cast(part, tf.float64))
+        first, second = (
+            tf.cast(self._soft(labels), tf.float64)
+            for labels in (first, second)
+        )
+        blended = _blend(first, second, tf.cast(part, tf.float64))
         return tf.cast(blended, tf.float32)
 
     def _soft(self, labels: tf.Tensor) -> tf.Tensor:

@@ -24,6 +24,7 @@ from mnistpipe.pipeline.transforms.geometry import (
     Geometric,
     Position,
     Size2,
+    both_sides,
 )
 from mnistpipe.pipeline.transforms.resize import (
     Resize,
@@ -159,7 +160,8 @@ class RandomAffine(Geometric):
 
     def _zoom_range(self) -> tuple[float, float]:
         if isinstance(self.zoom, (tuple, list)):
-            return tuple(self.zoom)
+            low, high = self.zoom
+            return low, high
         return 1.0 - self.zoom, 1.0 + self.zoom
 
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
@@ -196,7 +198,7 @@ class RandomAffine(Geometric):
         """The pictures' own, or (*output_size, C)."""
         if self.output_size is None:
             return shape
-        return *self.output_size, shape[2]
+        return *both_sides(self.output_size), shape[2]
 
     @property
     def changes_size(self) -> bool:
@@ -261,7 +263,8 @@ class RandomAffine(Geometric):
 
 def _range(interval: Interval) -> tuple[float, float]:
     if isinstance(interval, (tuple, list)):
-        return tuple(interval)
+        low, high = interval
+        return low, high
     return -interval, interval
 
 

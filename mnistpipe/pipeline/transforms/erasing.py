@@ -20,6 +20,7 @@ from mnistpipe.pipeline.transform import (
 from mnistpipe.pipeline.transforms.ranges import (
     Interval,
     between,
+    bounds,
     check_value_range,
 )
 
@@ -81,8 +82,8 @@ class RandomErasing(Transform):
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws top, left, height, width, int32[B] in pixels, and "noise"."""
         uniform = rng.uniform(4)
-        area = between(uniform[:, 0], _pair(self.area))
-        low, high = (float(np.log(side)) for side in _pair(self.aspect))
+        area = between(uniform[:, 0], bounds(self.area))
+        low, high = (float(np.log(side)) for side in bounds(self.aspect))
         # The square root of height over width.
         stretch = tf.exp(between(uniform[:, 1], (low, high)) / 2)
         total = tf.cast(shape[0], tf.float32) * tf.cast(shape[1], tf.float32)
@@ -112,12 +113,6 @@ class RandomErasing(Transform):
             return mask
         fill = tf.cast(self.mask_fill, mask.dtype)
         return tf.where(_rectangle(mask, drawn), fill, mask)
-
-
-def _pair(interval: Interval) -> tuple[float, float]:
-    if isinstance(interval, (tuple, list)):
-        return tuple(interval)
-    return interval, interval
 
 
 def _whole(length: tf.Tensor, size: warp.Size) -> tf.Tensor:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import cast
 
 import tensorflow as tf
 
@@ -40,7 +41,8 @@ class Geometric(Transform):
     fill_mode = "nearest"
     fill_value = 0.0
     # None leaves the interpolation to the others: only whole pixels move.
-    interpolation = None
+    # An annotation in place of the cast would make a field of this.
+    interpolation = cast("str | None", None)
     # Whether rows depend on rows only, and columns on columns.
     separable = False
 
@@ -96,6 +98,11 @@ class Geometric(Transform):
         return resample(mask, [self], [drawn], mask=True)
 
 
+def both_sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a size that may be given as one number."""
+    return size if isinstance(size, tuple) else (size, size)
+
+
 def groups(transforms: Sequence[Transform]) -> list[list[int]]:
     """The places of transforms, those in one list sharing a resampling.
 
@@ -105,7 +112,7 @@ def groups(transforms: Sequence[Transform]) -> list[list[int]]:
     kind, before = None, False
     for place, step in enumerate(transforms):
         geometric = isinstance(step, Geometric)
-        own = step.interpolation if geometric else None
+        own = step.interpolation if isinstance(step, Geometric) else None
         if geometric and before and (None in (kind, own) or kind == own):
             result[-1].append(place)
             kind = kind or own

@@ -165,7 +165,7 @@ class ZCAWhitening(Transform):
             border that is always black.
         """
         mean = _channel_mean(images)
-        triangle = None
+        triangle: Any = None
         for chunk in _chunks(images):
             rows = (chunk - mean).reshape(len(chunk), -1)
             if triangle is not None:

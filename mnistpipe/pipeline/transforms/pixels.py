@@ -254,7 +254,10 @@ class Apply(Transform):
     random: ClassVar[bool] = False
 
     function: Callable[[tf.Tensor], tf.Tensor]
-    moves_pixels: bool | None = dataclasses.field(default=None, kw_only=True)
+    # A field of this class alone; an attribute of all other classes.
+    moves_pixels: bool | None = dataclasses.field(  # type: ignore[misc]
+        default=None, kw_only=True
+    )
 
     def __post_init__(self) -> None:
         """Checks the fields."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,7 +16,7 @@ Range = tuple[float, float]
 LAST_LEVEL = 255.0
 
 
-def check_value_range(transform: Transform) -> None:
+def check_value_range(transform: Any) -> None:
     """Raises ValueError unless value_range is (low, high), low < high."""
     check_interval(transform, "value_range", -np.inf, np.inf)
     value = transform.value_range
@@ -29,6 +31,14 @@ def check_factor(transform: Transform, name: str = "factor") -> None:
     """Raises ValueError unless a field is r in [0, 1], or (low, high) ≥ 0."""
     pair = isinstance(getattr(transform, name), (tuple, list))
     check_interval(transform, name, 0.0, np.inf if pair else 1.0)
+
+
+def bounds(interval: Interval) -> tuple[float, float]:
+    """(low, high) of an interval; both are the same for one number."""
+    if isinstance(interval, (tuple, list)):
+        low, high = interval
+        return low, high
+    return interval, interval
 
 
 def between(

@@ -25,9 +25,9 @@ from mnistpipe.pipeline.transforms.geometry import (
     Geometric,
     Position,
     Size2,
+    both_sides,
 )
-
-Interval = float | tuple[float, float]
+from mnistpipe.pipeline.transforms.ranges import Interval, bounds
 
 
 def check_size(transform: Transform, name: str) -> tuple[int, int]:
@@ -61,11 +61,12 @@ def check_always(transform: Transform) -> None:
         )
 
 
-def _check_room(transform: Geometric, shape: Shape) -> None:
-    for side, length in zip(transform.size, shape[:2], strict=True):
+def _check_room(transform: CenterCrop | RandomCrop, shape: Shape) -> None:
+    size = both_sides(transform.size)
+    for side, length in zip(size, shape[:2], strict=True):
         if isinstance(length, int) and length < side:
             raise ValueError(
-                f"Expected pictures of at least {transform.size} for "
+                f"Expected pictures of at least {size} for "
                 f"{type(transform).__name__}. Received: {tuple(shape[:2])}"
             )
 
@@ -116,7 +117,7 @@ class Resize(Geometric):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(*size, C)."""
-        return *self.size, shape[2]
+        return *both_sides(self.size), shape[2]
 
     def most_stretch(self, size: Size2) -> Size2:
         """Input over output pixels."""
@@ -125,7 +126,7 @@ class Resize(Geometric):
         return self._scale(size)
 
     def _scale(self, size: Size2) -> Any:
-        rows, columns = map(_quotient, size, self.size)
+        rows, columns = map(_quotient, size, both_sides(self.size))
         if not self.crop_to_aspect:
             return rows, columns
         known = isinstance(rows, float) and isinstance(columns, float)
@@ -142,10 +143,11 @@ class Resize(Geometric):
     ) -> Position:
         """Scaled about the centre of the picture."""
         del drawn
+        sides = both_sides(self.size)
         return tuple(
             (axis + 0.5) * scale + (_float(length) - scale * side) * 0.5 - 0.5
             for axis, length, side, scale in zip(
-                position, size, self.size, self._scale(size), strict=True
+                position, size, sides, self._scale(size), strict=True
             )
         )
 
@@ -172,7 +174,7 @@ class CenterCrop(Geometric):
     def output_shape(self, shape: Shape) -> Shape:
         """(*size, C); the picture must not be smaller."""
         _check_room(self, shape)
-        return *self.size, shape[2]
+        return *both_sides(self.size), shape[2]
 
     def coordinates(
         self, position: Position, drawn: Drawn, size: Size2
@@ -182,7 +184,7 @@ class CenterCrop(Geometric):
         return tuple(
             axis + _float((length - side) // 2)
             for axis, length, side in zip(
-                position, size, self.size, strict=True
+                position, size, both_sides(self.size), strict=True
             )
         )
 
@@ -211,7 +213,7 @@ class RandomCrop(Geometric):
     def output_shape(self, shape: Shape) -> Shape:
         """(*size, C); the picture must not be smaller."""
         _check_room(self, shape)
-        return *self.size, shape[2]
+        return *both_sides(self.size), shape[2]
 
     def for_evaluation(self) -> Transform:
         """The centre."""
@@ -220,9 +222,10 @@ class RandomCrop(Geometric):
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws "top" and "left", whole float32[B] in pixels."""
         uniform = rng.uniform(2)
+        height, width = both_sides(self.size)
         return {
-            "top": _place(uniform[:, 0], _float(shape[0] - self.size[0])),
-            "left": _place(uniform[:, 1], _float(shape[1] - self.size[1])),
+            "top": _place(uniform[:, 0], _float(shape[0] - height)),
+            "left": _place(uniform[:, 1], _float(shape[1] - width)),
         }
 
     def coordinates(
@@ -279,7 +282,7 @@ class RandomResizedCrop(Geometric):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(*size, C)."""
-        return *self.size, shape[2]
+        return *both_sides(self.size), shape[2]
 
     def for_evaluation(self) -> Transform:
         """The centre, of the result's aspect ratio."""
@@ -291,9 +294,9 @@ class RandomResizedCrop(Geometric):
         """Draws "top", "left", "height", "width", whole float32[B]."""
         uniform = rng.uniform(4)
         picture = (_float(shape[0]), _float(shape[1]))
-        low, high = _pair(self.scale)
+        low, high = bounds(self.scale)
         area = (low + uniform[:, 0] * (high - low)) * picture[0] * picture[1]
-        low, high = (float(np.log(bound)) for bound in _pair(self.ratio))
+        low, high = (float(np.log(bound)) for bound in bounds(self.ratio))
         # The square root of width over height.
         aspect = tf.exp((low + uniform[:, 1] * (high - low)) / 2)
         side = tf.sqrt(area)
@@ -310,7 +313,7 @@ class RandomResizedCrop(Geometric):
         """That of the whole picture."""
         if not self.antialias:
             return 1.0, 1.0
-        return tuple(map(_quotient, size, self.size))
+        return tuple(map(_quotient, size, both_sides(self.size)))
 
     def stretch(self, drawn: Drawn, size: Size2) -> Position:
         """The rectangle's pixels over the result's."""
@@ -320,9 +323,10 @@ class RandomResizedCrop(Geometric):
         return self._scale(drawn)
 
     def _scale(self, drawn: Drawn) -> Position:
+        height, width = both_sides(self.size)
         return (
-            drawn["height"][:, None] / self.size[0],
-            drawn["width"][:, None] / self.size[1],
+            drawn["height"][:, None] / height,
+            drawn["width"][:, None] / width,
         )
 
     def coordinates(
@@ -337,12 +341,6 @@ class RandomResizedCrop(Geometric):
                 position, self._scale(drawn), firsts, strict=True
             )
         )
-
-
-def _pair(interval: Interval) -> tuple[float, float]:
-    if isinstance(interval, (tuple, list)):
-        return tuple(interval)
-    return interval, interval
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -387,7 +385,8 @@ class Pad(Geometric):
 
     def output_shape(self, shape: Shape) -> Shape:
         """(H + top + bottom, W + left + right, C)."""
-        top, bottom, left, right = self.amount
+        sides: Any = self.amount  # four, since __post_init__
+        top, bottom, left, right = sides
         return shape[0] + top + bottom, shape[1] + left + right, shape[2]
 
     def coordinates(
@@ -395,5 +394,6 @@ class Pad(Geometric):
     ) -> Position:
         """Moved by whole pixels."""
         del drawn, size
-        top, _, left, _ = self.amount
+        sides: Any = self.amount
+        top, _, left, _ = sides
         return position[0] - top, position[1] - left

@@ -25,6 +25,7 @@ from mnistpipe.pipeline.transforms.ranges import (
     Range,
     between,
     blend,
+    bounds,
     check_factor,
     check_value_range,
 )
@@ -146,19 +147,14 @@ class GaussianBlur(Transform):
                 f"[1, {_LARGEST_KERNEL}] or None. Received: {size!r}"
             )
 
-    def _bounds(self) -> tuple[float, float]:
-        if isinstance(self.sigma, (tuple, list)):
-            return tuple(self.sigma)
-        return self.sigma, self.sigma
-
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws "sigma", float32[B], in pixels."""
         del shape
-        return {"sigma": between(rng.uniform(1)[:, 0], self._bounds())}
+        return {"sigma": between(rng.uniform(1)[:, 0], bounds(self.sigma))}
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Blurs along the columns, then along the rows."""
-        half = int(np.ceil(_TRUNCATE * self._bounds()[1]))
+        half = int(np.ceil(_TRUNCATE * bounds(self.sigma)[1]))
         if self.kernel_size is not None:
             half = self.kernel_size // 2
         images = tf.cast(images, tf.float32)

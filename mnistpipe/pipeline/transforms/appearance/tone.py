@@ -26,6 +26,7 @@ from mnistpipe.pipeline.transforms.ranges import (
     Interval,
     Range,
     between,
+    bounds,
     check_factor,
     check_value_range,
     from_levels,
@@ -213,7 +214,7 @@ class Solarize(Transform):
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws "threshold", float32[B]."""
         del shape
-        low, high = _pair(self.threshold)
+        low, high = bounds(self.threshold)
         return {"threshold": between(rng.uniform(1)[:, 0], (low, high))}
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
@@ -245,7 +246,7 @@ class Posterize(Transform):
         """Checks the fields."""
         super().__post_init__()
         check_interval(self, "bits", 0, 8)
-        if any(bits != int(bits) for bits in _pair(self.bits)):
+        if any(bits != int(bits) for bits in bounds(self.bits)):
             raise ValueError(
                 "Expected Posterize.bits to be a whole number or two of "
                 f"them. Received: {self.bits!r}"
@@ -255,7 +256,7 @@ class Posterize(Transform):
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws "bits", int32[B]."""
         del shape
-        low, high = (int(bits) for bits in _pair(self.bits))
+        low, high = (int(bits) for bits in bounds(self.bits))
         more = tf.cast(rng.uniform(1)[:, 0] * (high - low + 1), tf.int32)
         return {"bits": low + tf.minimum(more, high - low)}
 
@@ -322,9 +323,3 @@ class Equalize(Transform):
         """Equalizes [B, H, W, C]."""
         del drawn
         return equalize(tf.cast(images, tf.float32), self.value_range)
-
-
-def _pair(interval: Interval) -> tuple[float, float]:
-    if isinstance(interval, (tuple, list)):
-        return tuple(interval)
-    return interval, interval

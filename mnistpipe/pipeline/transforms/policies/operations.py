@@ -111,7 +111,7 @@ class Space:
           float32[B, S], in the units of the table of this module.
         """
         largest = [self.strongest.get(name) or 0.0 for name in OPERATIONS]
-        strength = level * tf.gather(np.float32(largest), operation)
+        strength = level * tf.gather(np.array(largest, np.float32), operation)
         strength = tf.where(negative, -strength, strength)
 
         def at(name: str) -> tf.Tensor:
