@@ -36,7 +36,7 @@ def svg(figure: Any, title: str) -> str:
     buffer = io.StringIO()
     # Text stays text: smaller, and it can be selected. The salt makes the
     # same figure give the same bytes.
-    settings = {"svg.fonttype": "none", "svg.hashsalt": title}
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": title}
     with matplotlib.rc_context(settings):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
