@@ -33,7 +33,7 @@ PROTOCOLS = recipes.specs(RunOptions)["validation"].choices
 # Options that say where and when, and no more; the seed has its own place.
 _LEFT_OUT = {f.name for f in dataclasses.fields(RunOptions)} & {
     *("data", "run_dir", "resume", "save_every", "verbose", "evaluate_test"),
-    "seed",
+    *("seed", "watch_test"),
 }
 # Options that decide the result by its rounding only.
 _ROUNDING = ("input", "jit_compile", "steps_per_execution", "strategy")
@@ -128,7 +128,10 @@ def from_run(path: str, commit: str = "") -> dict[str, Any]:
         "multiply_adds": sum(row[2] for row in layers),
         "train_examples": metrics["train_examples"],
         "validation_examples": metrics["validation_examples"],
-        "data": metrics["data"],
+        "data": {
+            name: metrics["data"][name]
+            for name in ("name", "fingerprint", "test_fingerprint")
+        },
         "seconds": metrics.get("duration_seconds"),
         "fit_seconds": metrics.get("fit_seconds"),
         "input": metrics.get("input"),
@@ -299,6 +302,24 @@ def settings(result: Mapping[str, Any]) -> dict[str, Any]:
             if name not in unused
         },
     }
+
+
+def honest(result: Mapping[str, Any]) -> float | None:
+    """The test accuracy of a run, if the test images chose nothing."""
+    selected = result["selected_on_test"]
+    if result["test"] is None or (
+        selected and recipe_of(result).reads_validation()
+    ):
+        return None
+    return result["test"]["accuracy"]
+
+
+def best_on_test(result: Mapping[str, Any]) -> float | None:
+    """The accuracy of a run's best epoch on the test images, if recorded."""
+    history = result["history"]
+    own = history.get("val_accuracy", []) if result["selected_on_test"] else []
+    figures = history.get("test_accuracy") or own
+    return max((f for f in figures if f is not None), default=None)
 
 
 def seeds(result: Mapping[str, Any]) -> list[int]:

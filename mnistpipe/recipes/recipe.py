@@ -234,6 +234,19 @@ class Recipe:
         """Returns the recipe with some fields changed, checked again."""
         return replace_fields(self, changes)
 
+    def reads_validation(self) -> bool:
+        """Whether validation images influence the weights that count.
+
+        They do so by the best epoch, a plateau or early stopping that watches
+        a ``val_`` figure. A fixed schedule whose last weights count reads none.
+        """
+        monitors = [
+            self.checkpoint_monitor if self.checkpoint == "best" else "",
+            self.plateau_monitor if self.schedule == "plateau" else "",
+            self.early_stopping_monitor if self.early_stopping_patience else "",
+        ]
+        return any(one.startswith("val_") for one in monitors)
+
     def learning_rate_at(self, epoch: int) -> float:
         """Returns the documented learning rate in ``epoch``, counted from 0.
 

@@ -251,19 +251,9 @@ class RunRecord(Provenance):
     def test_set_chose(self) -> bool:
         """Whether the test images can have influenced the scored weights.
 
-        Under protocol "test" they do so by the best epoch, a plateau or early
-        stopping. A fixed schedule whose last weights count reads nothing.
+        Under protocol "test" they did if the recipe reads validation images.
         """
-        recipe = self.recipe
-        monitors = [
-            recipe.checkpoint_monitor if recipe.checkpoint == "best" else "",
-            recipe.plateau_monitor if recipe.schedule == "plateau" else "",
-            recipe.early_stopping_monitor
-            if recipe.early_stopping_patience
-            else "",
-        ]
-        by_validation = any(one.startswith("val_") for one in monitors)
-        return self.selected_on_test and by_validation
+        return self.selected_on_test and self.recipe.reads_validation()
 
     @property
     def honest_accuracy(self) -> float | None:
