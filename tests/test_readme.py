@@ -82,7 +82,10 @@ def test_commands_name_binaries_and_flags_that_exist(name):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_flags_in_the_text_exist(name):
-    binaries = ("main", "evaluate", "predict", "tune", "models", "preview")
+    binaries = (
+        *("main", "evaluate", "predict", "tune", "models", "preview"),
+        *("report", "demo", "export"),
+    )
     known = set().union(*(flags_of(binary) for binary in binaries))
     assert set(INLINE.findall(TEXTS[name])) <= known
 
