@@ -64,9 +64,10 @@ def _train(recipe: Recipe, options: RunOptions) -> int:
     print(f"\n{summary.summary(record)}")
     # The trials of a sweep leave the test set alone, and share one report.
     if options.evaluate_test:
-        from mnistpipe.reports import run_report
+        from mnistpipe.reports import run_report, tensorboard
 
         run_report.write(pathlib.Path(record.run_dir), record)
+        tensorboard.write(pathlib.Path(record.run_dir), record)
     if not record.interrupted:
         return 0
     print(

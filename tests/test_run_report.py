@@ -11,7 +11,7 @@ import scoring_helpers
 
 from mnistpipe import data, report
 from mnistpipe.networks import models
-from mnistpipe.reports import figures, run_report
+from mnistpipe.reports import figures, run_report, tensorboard
 from mnistpipe.reports.options import ReportOptions
 from mnistpipe.runs import predictions, record, runfolder
 
@@ -201,7 +201,7 @@ def test_tables_sort(tmp_path):
 def test_data_of_the_report_must_be_those_of_the_run(run, tmp_path):
     """Other data under the same path are not shown."""
     one = record.read(run / "metrics.json")
-    assert run_report._digits(one) is not None
+    assert run_report.digits_of(one) is not None
     other = scoring_helpers.save_npz(
         tmp_path / "other.npz", x_test=helpers.few_digits().test.images[::-1]
     )
@@ -209,4 +209,31 @@ def test_data_of_the_report_must_be_those_of_the_run(run, tmp_path):
     moved = one.options.replace(data=str(other))
     import dataclasses
 
-    assert run_report._digits(dataclasses.replace(one, options=moved)) is None
+    assert run_report.digits_of(dataclasses.replace(one, options=moved)) is None
+
+
+def test_tensorboard_gets_pictures_and_hyperparameters(run, tmp_path):
+    """Read back by TensorBoard's own reader."""
+    from tensorboard.backend.event_processing import event_accumulator
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("metrics.json", predictions.NAME):
+        (folder / name).write_bytes((run / name).read_bytes())
+    one = record.read(folder / runfolder.METRICS)
+    tensorboard.write(folder, one)
+    events = event_accumulator.EventAccumulator(
+        str(folder / runfolder.TENSORBOARD), size_guidance={"tensors": 0}
+    )
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    for name in ("batch", "hardest", "confusion"):
+        assert f"report/{name}" in tags
+        width, _, *pictures = events.Tensors(f"report/{name}")[
+            0
+        ].tensor_proto.string_val
+        assert int(width) > 100 and pictures[0].startswith(b"\x89PNG")
+    plugins = events.summary_metadata
+    assert any(
+        meta.plugin_data.plugin_name == "hparams" for meta in plugins.values()
+    )

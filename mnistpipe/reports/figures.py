@@ -15,6 +15,7 @@ import numpy as np
 
 COLOURS = ("#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf")
 History = Mapping[str, Sequence[float | None]]
+Figure = Any  # matplotlib's, which is imported only when something is drawn
 
 
 def _figure(width: float, height: float) -> Any:
@@ -151,6 +152,13 @@ def _lines(
 
 
 def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """A confusion matrix as SVG, drawn by `confusion_figure`."""
+    return svg(confusion_figure(matrix, names), "confusion matrix")
+
+
+def confusion_figure(
+    matrix: Sequence[Sequence[int]], names: Sequence[str]
+) -> Figure:
     """A confusion matrix; the colour shows the wrong answers only."""
     counts = np.array(matrix)
     side = min(9.0, 2.5 + 0.35 * len(counts))
@@ -172,7 +180,7 @@ def confusion(matrix: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         axes.set_yticks(range(len(names)), short, fontsize=8)
     axes.set_xlabel("answer")
     axes.set_ylabel("label")
-    return svg(figure, "confusion matrix")
+    return figure
 
 
 def calibration(bins: Sequence[Mapping[str, float]]) -> str:

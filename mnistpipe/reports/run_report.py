@@ -55,7 +55,7 @@ def _context(
     name: str, folder: pathlib.Path, record: RunRecord
 ) -> dict[str, Any]:
     """What the template shows of one run."""
-    digits = _digits(record)
+    digits = digits_of(record)
     return {
         "name": name,
         "score": _score(record),
@@ -112,7 +112,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def _digits(record: RunRecord) -> data.Digits | None:
+def digits_of(record: RunRecord) -> data.Digits | None:
     """The run's own data, if they are still where the run found them."""
     try:
         digits = data.load(record.options.data or None)
@@ -142,9 +142,22 @@ def _scorecard(
         "error": f"{table.error:.4f}",
         "hardest": [
             _example(digits, probabilities, int(index), names)
-            for index in scoring.hardest(probabilities, labels, _HARDEST)
+            for index in hardest(probabilities, digits)
         ],
     }
+
+
+def hardest(probabilities: np.ndarray, digits: data.Digits) -> np.ndarray:
+    """Positions of the test examples that a report shows, hardest first."""
+    return scoring.hardest(probabilities, digits.test.labels, _HARDEST)
+
+
+def confusion_figure(
+    probabilities: np.ndarray, digits: data.Digits
+) -> figures.Figure:
+    """The confusion matrix of a run as a matplotlib figure."""
+    matrix = scoring.confusion(probabilities, digits.test.labels).tolist()
+    return figures.confusion_figure(matrix, digits.names)
 
 
 def _example(
@@ -165,9 +178,14 @@ def _example(
 
 
 def _batch(record: RunRecord, digits: data.Digits | None) -> str:
-    """The first training pictures as the network saw them in epoch 1."""
     if digits is None:
         return ""
+    sheet = batch_sheet(record, digits)
+    return figures.picture(sheet, max(1, 600 // sheet.shape[1]))
+
+
+def batch_sheet(record: RunRecord, digits: data.Digits) -> np.ndarray:
+    """The first training pictures as the network saw them in epoch 1, uint8."""
     from mnistpipe import pipeline
     from mnistpipe.networks import augmentation
 
@@ -176,8 +194,7 @@ def _batch(record: RunRecord, digits: data.Digits | None) -> str:
     images = digits.train.images[:count]
     keys = pipeline.example_keys(record.seed, 0, np.arange(count))
     pictures = augment(images, keys) if augment.needs_keys else augment(images)
-    sheet = figures.tile(figures.to_uint8(np.asarray(pictures)), 10)
-    return figures.picture(sheet, max(1, 600 // sheet.shape[1]))
+    return figures.tile(figures.to_uint8(np.asarray(pictures)), 10)
 
 
 def _layers(
