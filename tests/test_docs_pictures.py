@@ -1,10 +1,16 @@
 """tools/docs_pictures.py still makes the pictures that are shown."""
 
 import pathlib
+import shutil
 import sys
 
 import pytest
+import scoring_helpers
 from PIL import Image
+
+from mnistpipe.networks import models
+from mnistpipe.reports import run_report
+from mnistpipe.runs import record
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -41,3 +47,24 @@ def test_the_curve_is_made_again(tmp_path):
     assert size(tmp_path / "curve.png") == (700, 320)
     if run:
         assert size(PICTURES / "curve.png") == (700, 320)
+
+
+@pytest.mark.slow
+def test_the_pages_are_photographed_again(tmp_path):
+    if shutil.which("chromium") is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    for name in ("gradio", "playwright"):
+        pytest.importorskip(name, reason=f"{name} is not installed (extras)")
+    npz = scoring_helpers.save_npz(tmp_path / "few.npz")
+    run = scoring_helpers.finished_run(
+        tmp_path / "run",
+        npz,
+        build=models.build,
+        recipe={"epochs": 1, "width": 0.25},
+    )
+    run_report.write(run, record.read(run / "metrics.json"))
+    out = tmp_path / "pictures"
+    out.mkdir()
+    docs_pictures.write_pages(run, out)
+    for name in ("report.png", "demo.png"):
+        assert size(out / name) == size(PICTURES / name)
