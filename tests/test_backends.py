@@ -190,6 +190,7 @@ def test_words(versions, words):
     )
 
 
+@pytest.mark.slow
 def test_a_resumed_run_without_a_backend_was_tensorflows(tmp_path, monkeypatch):
     """Those of before there was a choice."""
     monkeypatch.setattr(models, "build", test_resume.small_network)

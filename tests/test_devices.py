@@ -144,6 +144,7 @@ def test_auto_says_what_it_chose(
 # Two
 
 
+@pytest.mark.slow
 def test_two_devices():
     """In a process of its own: see two_devices.py."""
     tests = pathlib.Path(__file__).parent

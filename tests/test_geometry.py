@@ -164,6 +164,7 @@ def test_neighbours_share_one_resampling(images):
     assert groups == [[0, 1, 2], [3], [4], [5]]
 
 
+@pytest.mark.slow
 def test_shrinking_and_turning_averages(rng):
     """Beside the turn at full size and TensorFlow's resize, in two steps."""
     smooth = scipy.ndimage.gaussian_filter(
@@ -189,6 +190,7 @@ CHAIN = [
 ]
 
 
+@pytest.mark.slow
 def test_a_chains_bits_do_not_depend_on_the_batch(rng):
     images = rng.integers(0, 256, (64, *SHAPE)).astype(np.uint8)
     keys = pipeline.example_keys(1, 0, np.arange(64))

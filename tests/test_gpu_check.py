@@ -19,6 +19,8 @@ import gpu_check  # noqa: E402
 
 GPU = bool(tf.config.list_physical_devices("GPU"))
 
+pytestmark = pytest.mark.slow  # all tests share one long measurement
+
 
 def run(folder, *flags):
     done = subprocess.run(

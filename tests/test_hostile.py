@@ -667,9 +667,18 @@ def test_a_recipe_without_augmentation_has_no_versions(place):
 
 
 def test_pictures_for_a_network_of_another_size(place):
+    """MNIST's convention is of another size, so the picture is scaled."""
     for_other_images(place)
+    status, out, err = scoring_helpers.call(
+        predict, "--run=small", "a.png", files=True
+    )
+    assert status == 0, err
+    assert "scaled to fit" in " ".join(out.split())
     refuse(
-        place, predict, ["--run=small", "a.png"], ["(28, 28, 1)", "(20, 20, 1)"]
+        place,
+        predict,
+        ["--run=small", "--nonormalize_pictures", "a.png"],
+        ["20x20", "28x28"],
     )
 
 

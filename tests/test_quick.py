@@ -3,6 +3,7 @@
 import pathlib
 
 import helpers
+import pytest
 
 from mnistpipe.networks import models
 from mnistpipe.recipes import RECIPES, flagfiles
@@ -11,6 +12,7 @@ from mnistpipe.training import train
 FLAGFILE = pathlib.Path(__file__).parents[1] / "flags" / "quick.cfg"
 
 
+@pytest.mark.slow
 def test_quick_learns_from_a_tenth(tmp_path):
     """The whole recipe, its rates too, on 6,000 images beside 1,000 others."""
     recipe, _ = flagfiles.read(str(FLAGFILE))

@@ -85,6 +85,7 @@ def rows(folder):
     ]
 
 
+@pytest.mark.slow
 def test_threads_run_the_trainer(tmp_path, few_npz):
     """The trainer itself, two at a time."""
     folder = tmp_path / "sweep"
