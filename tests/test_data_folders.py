@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import scoring_helpers
 from PIL import Image
 
-from mnistpipe import data
+from mnistpipe import data, evaluate, predict
 from mnistpipe.data import folders, pictures
 
 
@@ -164,3 +165,32 @@ def test_rows_that_are_not_one_hot_are_refused(tmp_path, row):
     np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
     with pytest.raises(data.DataError, match="one-hot labels"):
         data.load(path)
+
+
+def test_a_run_on_pictures_of_ones_own(tmp_path):
+    """Trained, evaluated and asked without a flag about sizes or colours."""
+    rng = np.random.default_rng(1)
+    fill(tmp_path / "pets/train", {"dog": 9, "cat": 9}, rng=rng)
+    fill(tmp_path / "pets/test", {"dog": 4, "cat": 3}, (24, 20, 3), rng=rng)
+    run = scoring_helpers.finished_run(
+        tmp_path / "run",
+        tmp_path / "pets",
+        recipe={"epochs": 1, "batch_size": 4},
+        validation_size=4,
+    )
+    status, out, err = scoring_helpers.call(evaluate, f"--run={run}")
+    assert status == 0, err
+    assert "of 7 images" in out and "scaled to fit" in " ".join(out.split())
+    names = [line.split()[0] for line in out.splitlines() if line.split()]
+    assert names.count("cat") == 2 and names.count("dog") == 2  # two tables
+    picture = tmp_path / "pets/test/cat/000.png"
+    status, out, err = scoring_helpers.call(
+        predict, f"--run={run}", picture, files=True
+    )
+    assert status == 0, err
+    assert out.split()[:4] == ["picture", "class", "p(cat)", "p(dog)"]
+    # Pictures in folders named by the classes, as the training data were.
+    status, out, err = scoring_helpers.call(
+        evaluate, f"--run={run}", f"--data={tmp_path / 'pets/test'}"
+    )
+    assert status == 0 and "of 7 images" in out, err
