@@ -24,7 +24,12 @@ from mnistpipe.errors import UsageError
 from mnistpipe.recipes import Recipe, RecipeError, RunOptions
 from mnistpipe.sweep import roles, space
 from mnistpipe.sweep.options import SweepOptions
-from mnistpipe.sweep.settings import RUN_OPTIONS, Settings, trial_options
+from mnistpipe.sweep.settings import (
+    RUN_OPTIONS,
+    SETTINGS,
+    Settings,
+    trial_options,
+)
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # A worker takes everything else from the sweep's folder.
@@ -53,13 +58,18 @@ def main(argv: list[str]) -> int:
     settings = _settings(options)
     folder = _folder(settings)
     try:
-        return roles.run(folder, settings, options)
+        status = roles.run(folder, settings, options)
     except KeyboardInterrupt:
         print(
             f"\nInterrupted; the same command goes on, --run_dir={folder}.",
             file=sys.stderr,
         )
-        return INTERRUPTED
+        status = INTERRUPTED
+    if (folder / SETTINGS).exists():
+        from mnistpipe.reports import sweep_report
+
+        sweep_report.write(folder)
+    return status
 
 
 def _work(options: SweepOptions) -> int:
@@ -92,10 +102,14 @@ def _settings(options: SweepOptions) -> Settings:
 def _check_split(run: RunOptions, digits: data.Digits) -> None:
     """Refuses at once what else every trial would refuse."""
     train = digits.train
-    rest, _ = data.stratified_split(train.labels, run.validation_size, run.seed)
+    rest, _ = data.stratified_split(
+        train.labels, run.validation_size, run.seed, name="validation_size"
+    )
     if run.train_examples:
         examples = data.Examples(train.images[rest], train.labels[rest])
-        data.stratified_subset(examples, run.train_examples, run.seed)
+        data.stratified_subset(
+            examples, run.train_examples, run.seed, name="train_examples"
+        )
 
 
 def _folder(settings: Settings) -> pathlib.Path:

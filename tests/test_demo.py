@@ -160,7 +160,13 @@ def served(run, tmp_path_factory):
         *(f"--port={port}", f"--save_to={drawings}"),
     ]
     with open(log, "w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=out,
+            # A shell in the background has its children ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 120
     while True:

@@ -26,6 +26,7 @@ from mnistpipe.recipes import (
     RunOptions,
     flagfiles,
 )
+from mnistpipe.reports import sweep_report
 from mnistpipe.sweep import report, results, roles, settings, space, trials
 from mnistpipe.sweep.options import SweepOptions
 from mnistpipe.sweep.settings import Settings, SweepError
@@ -638,6 +639,20 @@ def finished(tmp_path_factory):
     sweep(folder, made)
     patch.undo()
     return folder, made
+
+
+def test_the_report_marks_the_documented_point_and_names_failures(finished):
+    folder, made = finished
+    page = sweep_report.html(folder)
+    rows = results.collect(folder, made)
+    assert page.count('<tr class="documented">') == 1
+    assert "killed by SIGKILL" in page and page.count("<svg") == 2
+    for row in rows:
+        if row.status == "completed":
+            assert f"<td>{row.figures['val_accuracy']:.4f}</td>" in page
+    best = results.best(rows, made)
+    recipe = results.recipe_of(best, made)
+    assert f"--learning_rate={recipe.learning_rate:g}"[:22] in page
 
 
 def test_the_csv_has_every_trial(finished):

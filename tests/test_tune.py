@@ -105,6 +105,7 @@ def test_threads_run_the_trainer(tmp_path, few_npz):
     first = rows(folder)[0]["hyperparameters"]["values"]
     assert first == {"learning_rate": 1e-3, "rotation": 8.0}
     assert f"--flagfile={folder / 'best.cfg'}" in out
+    assert "parallel coordinates" in (folder / "report.html").read_text("utf-8")
 
 
 def test_chief_and_two_workers_one_killed(tmp_path, few_npz, free):
