@@ -645,7 +645,7 @@ def fact(name, value):
 
 FORGED = [
     ("memory.CSVLogger", {"filename": "x", "keys": ["a"]}, "CSVLogger"),
-    ("memory.SaveBest.filepath", "/tmp/x", "filepath"),
+    ("memory.SaveBest.filepath", "elsewhere/x", "filepath"),
     ("memory.EarlyStopping.__class__", 1, "__class__"),
     ("memory.EarlyStopping", [], "expected an object"),
     ("memory.SaveBest.best", "1e9", "expected a number, got"),
