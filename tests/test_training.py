@@ -406,6 +406,7 @@ def test_the_folder_holds_what_it_promises(trained):
         "flags.cfg",
         "history.csv",
         "tensorboard",
+        "test_probabilities.npy",
         "best.keras",
         "last.keras",
         "metrics.json",
