@@ -62,12 +62,12 @@ def _train(recipe: Recipe, options: RunOptions) -> int:
 
     record = train.train(recipe, options, digits)
     print(f"\n{summary.summary(record)}")
-    # The trials of a sweep leave the test set alone, and share one report.
-    if options.evaluate_test:
-        from mnistpipe.reports import run_report, tensorboard
+    # The test set is not read for a report: a run with --evaluate_test=false
+    # gets one without scores.
+    from mnistpipe.reports import run_report, tensorboard
 
-        run_report.write(pathlib.Path(record.run_dir), record)
-        tensorboard.write(pathlib.Path(record.run_dir), record)
+    run_report.write(pathlib.Path(record.run_dir), record)
+    tensorboard.write(pathlib.Path(record.run_dir), record)
     if not record.interrupted:
         return 0
     print(

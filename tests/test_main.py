@@ -109,6 +109,8 @@ def test_a_stopped_run_keeps_its_folder(tmp_path, few_npz):
     assert metrics["interrupted"] is True
     assert metrics["steps"] >= 3
     assert (tmp_path / "run" / "last.keras").exists()
+    report = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "interrupted, not scored" in report
 
 
 # test_cli.py has the flags and values that are refused before `main`.

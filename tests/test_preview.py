@@ -83,6 +83,26 @@ def test_masks_are_contours_that_move_with_their_pictures(images):
 
 
 @pytest.mark.parametrize(
+    "transform",
+    [
+        pipeline.Resize((10, 14)),
+        pipeline.RandomCrop((10, 14)),
+        pipeline.RandomAffine(rotation=20, output_size=(10, 14)),
+    ],
+    ids=lambda transform: type(transform).__name__,
+)
+def test_a_transform_that_changes_the_size(images, transform):
+    masks = np.ones((3, 12, 12), np.uint8)
+    augment = pipeline.Compose([pipeline.Resize((16, 16)), transform])
+    grid = previews.grid(augment, images, columns=2, masks=masks)
+    assert grid.pictures.shape == (3, 3, 10, 14, 1)
+    assert grid.masks.shape == (3, 3, 10, 14)
+    same = pipeline.Compose([])
+    with pytest.raises(ValueError, match=r"of one size.* 'b' \(10, 14\)"):
+        previews.grid({"a": same, "b": augment}, images)
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"images": np.zeros((2, 8, 8, 2))}, "with 1 or 3 channels"),

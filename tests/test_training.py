@@ -546,3 +546,16 @@ def test_the_test_set_can_be_left_alone(tiny, tmp_path, digits, monkeypatch):
     assert metrics.test_accuracy is None
     assert metrics.test_examples is None
     assert len(metrics.history["val_accuracy"]) == 2
+
+
+def test_the_time_left_follows_the_last_epoch(monkeypatch, capsys):
+    """Ten steps an epoch; epoch 0 had 5 steps left when it was resumed."""
+    clock = iter([100.0, 120.0, 150.0])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(clock))
+    time_left = callbacks.TimeLeft(epochs=31, steps_per_epoch=10)
+    for epoch, steps in enumerate([5, 10, 10]):
+        time_left.set_params({"steps": steps})
+        time_left.on_epoch_begin(epoch)
+    # 30 epochs of 10 steps of 4 s, then 29 epochs of 30 s.
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["about 20 min 0 s left", "about 14 min 30 s left"]

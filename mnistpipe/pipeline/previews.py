@@ -129,12 +129,19 @@ def grid(
     masks = None if masks is None else _masks(masks, len(images))
     bounds = value_range
     pictures: list[np.ndarray] = []
-    moved, texts, titles = [masks], [], {}
+    moved: list[Any] = []
+    texts, titles = [], {}
+    height, width, channels = images.shape[1:]
+    _check_sizes(composes, (height, width, channels))
     for title, compose in composes.items():
-        plain, _, _ = _draw(compose.deterministic(), images, keys[:, :1], None)
+        # The deterministic part changes the size as the compose does.
+        plain, plain_masks, _ = _draw(
+            compose.deterministic(), images, keys[:, :1], masks
+        )
         bounds = bounds or _value_range(plain)
         if not pictures:
             pictures.append(_to_unit(plain, bounds))
+            moved.append(plain_masks)
             texts.append([[""]] * len(images))
         titles[sum(block.shape[1] for block in pictures)] = title
         shown, mask, words = _draw(compose, images, keys, masks)
@@ -148,6 +155,21 @@ def grid(
         [list(itertools.chain(*blocks)) for blocks in rows] if captions else [],
         titles,
     )
+
+
+def _check_sizes(
+    composes: Mapping[str, Compose], shape: tuple[int, int, int]
+) -> None:
+    sizes = {
+        title: compose.output_shape(shape)[:2]
+        for title, compose in composes.items()
+    }
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{title!r} {size}" for title, size in sizes.items())
+        raise ValueError(
+            "Expected composes that return pictures of one size (H, W). "
+            f"Received: {listed}"
+        )
 
 
 def _draw(

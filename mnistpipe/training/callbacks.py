@@ -7,6 +7,7 @@ its TensorBoard does its work at each batch, and waits for the device there.
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from mnistpipe.evaluation import scoring
 from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe
-from mnistpipe.runs import runfolder
+from mnistpipe.runs import runfolder, summary
 from mnistpipe.training import optimizers
 
 
@@ -203,6 +204,37 @@ class SaveBest(keras.callbacks.Callback):
             ):
                 self.weights = self.network.get_weights()
                 self.folder.save_network(self.network, runfolder.BEST)
+
+
+class TimeLeft(keras.callbacks.Callback):
+    """Prints after each epoch how long the rest of the training takes.
+
+    The estimate supposes that each step takes as long as a step of the epoch
+    that has just ended, with its share of validation and files.
+
+    Args:
+      epochs: number of epochs of the whole training.
+      steps_per_epoch: number of steps of a whole epoch.
+    """
+
+    def __init__(self, epochs: int, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.begin: float | None = None
+        self.steps = steps_per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Prints the time left, above what Keras prints of the new epoch."""
+        now = time.monotonic()
+        if self.begin is not None:
+            # The first epoch after a resume can have fewer steps.
+            seconds_per_step = (now - self.begin) / self.steps
+            steps = (self.epochs - epoch) * self.steps_per_epoch
+            left = summary.duration(steps * seconds_per_step)
+            print(f"about {left} left", flush=True)
+        self.begin = now
+        self.steps = self.params["steps"]
 
 
 class EpochScalars(keras.callbacks.Callback):

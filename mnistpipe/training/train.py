@@ -270,7 +270,11 @@ def _watch(
     best = callbacks.SaveBest(
         network, folder, recipe.checkpoint_monitor, averages
     )
-    watched = []
+    watched: list[keras.callbacks.Callback] = []
+    if options.verbose:
+        watched.append(
+            callbacks.TimeLeft(recipe.epochs, feed.stream.steps_per_epoch)
+        )
     if options.watch_test:
         watched.append(
             callbacks.TestScores(
