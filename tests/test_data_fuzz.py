@@ -1,6 +1,6 @@
 """Damaged bytes of every kind: nothing but DataError, or good arrays.
 
-A few hundred of the inputs of `tools/fuzz_data.py`, which is for many more.
+This test tries 400 inputs; `tools/fuzz_data.py` is for many more.
 """
 
 import os
@@ -31,7 +31,7 @@ def run(*options, code=None):
 def test_only_the_documented_error(fixed):
     seed = fixed or secrets.randbelow(2**32)
     done = run("--inputs=400", f"--seed={seed}")
-    # The seed is in the output, so that a failure can be had again.
+    # The seed is in the output, so that a failure can be repeated.
     print(done.stdout, done.stderr)
     assert done.returncode == 0, f"seed {seed}"
     counts = re.findall(r"(\d+) refused +(\d+) loaded", done.stdout)
