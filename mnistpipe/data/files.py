@@ -1,8 +1,8 @@
 """Opening files and reading them within bounds.
 
-What lies at a path may be a pipe that never ends or a few bytes that
-decompress to terabytes, so: regular files only, and never a byte more than
-the caller asked for.
+A path can lead to a pipe that never ends, or to a few bytes that decompress to
+terabytes. Therefore only regular files are opened, and no more bytes are read
+than the caller asks for.
 """
 
 import io
@@ -19,13 +19,13 @@ import numpy as np
 
 from mnistpipe.data.examples import DataError, data_error
 
-# Decompressors hand out a whole request at once; a piece at a time keeps a
-# second copy of a big array out of memory.
+# A decompressor returns a whole request at once. Reading in pieces avoids a
+# second copy of a large array in memory.
 _PIECE = 1 << 20
 _NAMES_SHOWN = 8
 
-# What reading a damaged or vanished file raises, gzipped or not. Kept narrow:
-# a ValueError from this project's own code is a bug, and stays loud.
+# The errors of reading a damaged or missing file, gzipped or not. ValueError is
+# not among them: from this project's own code it is a bug and must be seen.
 _DAMAGE = (OSError, EOFError, zlib.error)
 
 
@@ -33,12 +33,12 @@ _DAMAGE = (OSError, EOFError, zlib.error)
 def damage_as_data_error(
     where: object, expected: str, *more: type[Exception]
 ) -> Iterator[None]:
-    """Turns what a library says about damaged bytes into a DataError.
+    """Turns a library's errors about damaged bytes into a DataError.
 
     Args:
         where: the file, for the message.
-        expected: what it should have been, for the message.
-        *more: what the library raises beside the errors of plain reading.
+        expected: what the file should be, for the message.
+        *more: the library's errors, besides those of plain reading.
     """
     damage: tuple[type[Exception], ...] = (*_DAMAGE, *more)
     try:
@@ -47,14 +47,14 @@ def damage_as_data_error(
         if isinstance(error, DataError):
             raise
         said = getattr(error, "strerror", None) or str(error)
-        came = said or type(error).__name__
-        raise data_error(where, expected, came) from error
+        got = said or type(error).__name__
+        raise data_error(where, expected, got) from error
 
 
 def open_regular(path: Path) -> io.FileIO:
-    """Opens a regular file for unbuffered reading, and nothing else."""
+    """Opens a regular file for unbuffered reading, and refuses others."""
     with damage_as_data_error(path, "a readable file"):
-        # Before opening: that alone would wait forever on a named pipe.
+        # Checked before opening, since opening a named pipe would wait forever.
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             kind = "a folder" if stat.S_ISDIR(mode) else "a special file"
@@ -63,9 +63,9 @@ def open_regular(path: Path) -> io.FileIO:
 
 
 def check_inside(path: Path, folder: Path) -> None:
-    """Refuses a link that leads out of the folder, or nowhere."""
-    # strict: a link to nowhere, or in a circle, is an error like any other.
-    # Python 3.10 to 3.12 call the circle a RuntimeError.
+    """Refuses a link that leads out of the folder, or to nothing."""
+    # With strict, a link to nothing and a circle of links are errors. Python
+    # 3.10 to 3.12 raise RuntimeError for the circle.
     with damage_as_data_error(path, "a readable file", RuntimeError):
         target = path.resolve(strict=True)
         home = folder.resolve(strict=True)
@@ -74,9 +74,9 @@ def check_inside(path: Path, folder: Path) -> None:
 
 
 def read_exactly(stream: IO[bytes], count: int, where: str) -> np.ndarray:
-    """Reads uint8 [count] to the end of a stream, which must be right there.
+    """Reads uint8 [count], and checks that the stream ends there.
 
-    Asking for one byte more also makes zipfile and gzip check their CRC.
+    To ask for one byte more makes zipfile and gzip check their CRC too.
     """
     buffer = np.empty(count, np.uint8)
     view = buffer.data
@@ -103,7 +103,7 @@ def names_in(folder: Path) -> str:
 
 
 def shorten(names: list[str]) -> str:
-    """Writes a list of names so that no list can flood a message."""
+    """Returns a list of names as text, cut to the length of a message."""
     shown = [name if len(name) <= 60 else name[:57] + "..." for name in names]
     text = ", ".join(shown[:_NAMES_SHOWN]) or "nothing"
     more = len(names) - _NAMES_SHOWN

@@ -1,18 +1,17 @@
-"""Folders of pictures: one sub-folder per class, which has the class' name.
+"""Folders of pictures: one sub-folder per class, named by the class.
 
-    handwriting/0/anna-1.png, handwriting/7/ben.jpg      a set to score on
+    handwriting/0/anna-1.png, handwriting/7/ben.jpg      test pictures
     pets/train/cat/1.jpg, …, pets/test/dog/7.jpg         data to train on
     pets/cat/1.jpg, …, pets/dog/7.jpg                    without a test set
 
 Classes are numbered from 0 in the order of their names, or in numeric order if
-all names are whole numbers. Data to train on without a `test` folder hold out
-a stratified tenth as the test set, always the same one.
+all names are whole numbers. If data to train on have no `test` folder, a
+stratified tenth is held out as the test set. The choice is always the same.
 
-Nothing is skipped without an error: only pictures, class folders and hidden
-files (".DS_Store") may lie there, and a class folder must hold a picture. In
-a set to score on, a class may be missing altogether. The order of the examples
-is that of the labels, then of the file names. Links must stay inside the
-folder.
+Nothing is skipped silently: only pictures, class folders and hidden files such
+as ".DS_Store" are allowed, and each class folder must hold a picture. Among
+test pictures, a class may be missing. Examples are in the order of their
+labels, then of their file names. Links must stay inside the folder.
 """
 
 import functools
@@ -38,20 +37,20 @@ from mnistpipe.data.examples import (
 from mnistpipe.data.files import check_inside, damage_as_data_error
 from mnistpipe.data.splits import stratified_split
 
-# Sixteen times the private test set that the document mentions.
+# Sixteen times as many as the private test set of the document has.
 MAX_FILES = 200_000
-# Windows hides these two by an attribute, not by their names.
+# Windows marks these two as hidden by an attribute, not by their names.
 _HIDDEN = {"desktop.ini", "thumbs.db"}
 _CONVENTION = (pictures.SIDE, pictures.SIDE, 1)
 
-# What was done to pictures in files, for people and for metrics.json.
+# How pictures in files were prepared: shown to people, kept in metrics.json.
 NORMALIZED = "each brought to MNIST's convention (28x28, 20x20 box, centred)"
 AS_IT_IS = "each taken as it is"
 FITTED = "each scaled to fit, its aspect kept, on its own background"
 
 
 def is_picture_folder(folder: Path) -> bool:
-    """Whether a folder has sub-folders, which are its classes or sets."""
+    """Tells whether a folder has sub-folders, which are its classes or sets."""
     return any(path.is_dir() for path in _visible(folder))
 
 
@@ -110,9 +109,9 @@ def read_picture_folder(
     """Reads labelled pictures to score networks on.
 
     Args:
-        name: of the set.
-        folder: has a sub-folder for each class that occurs.
-        shape: (H, W, C) that the networks take.
+        name: the name of the data set.
+        folder: the folder, with a sub-folder for each class that occurs.
+        shape: (H, W, C) of the networks' input.
         class_names: the names that sub-folders may have, in label order.
         preparation: NORMALIZED, FITTED or AS_IT_IS.
 
@@ -152,12 +151,12 @@ def reader(
 
 
 def preparation_for(shape: Shape, trained_on: str, normalize: bool) -> str:
-    """How pictures in files become what a network was trained on.
+    """Returns how pictures in files are brought to a network's input.
 
     Args:
-        shape: (H, W, C) that the network takes.
+        shape: (H, W, C) of the network's input.
         trained_on: `Digits.preparation` of the training data.
-        normalize: False takes pictures as they are.
+        normalize: False leaves the pictures as they are.
     """
     if not normalize:
         return AS_IT_IS
@@ -167,7 +166,7 @@ def preparation_for(shape: Shape, trained_on: str, normalize: bool) -> str:
 
 
 def _class_names(folder: Path) -> list[str]:
-    """The names of a folder's sub-folders, in the order of their labels."""
+    """Returns the names of a folder's classes, in the order of the labels."""
     names = []
     for path in _visible(folder):
         if not path.is_dir():
@@ -188,7 +187,7 @@ def _class_names(folder: Path) -> list[str]:
 def _labelled(
     folder: Path, class_names: Sequence[str]
 ) -> list[tuple[int, Path]]:
-    """(label, path) of each picture, in order."""
+    """Returns (label, path) of each picture, in order."""
     labels = {name: label for label, name in enumerate(class_names)}
     found = []
     for path in _visible(folder):
@@ -213,14 +212,14 @@ def _labelled(
 
 
 def _some(names: Sequence[str]) -> str:
-    """The allowed names, in a few words."""
+    """Returns the allowed names for a message."""
     if len(names) <= 10:
         return ", ".join(name[:40] for name in names)
     return f"{names[0][:40]}, {names[1][:40]}, …, {names[-1][:40]}"
 
 
 def _common_shape(paths: Sequence[Path]) -> Shape:
-    """The shape that all pictures of a training set are brought to."""
+    """Returns the shape to which all training pictures are brought."""
     sizes: Counter[tuple[int, int]] = Counter()
     channels = 1
     for path in paths:
@@ -265,7 +264,7 @@ def _pictures(place: Path, folder: Path) -> list[Path]:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """The paths in a folder that are not hidden, up to a bound."""
+    """Returns the paths in a folder that are not hidden, up to a bound."""
     with (
         damage_as_data_error(folder, "a readable folder"),
         os.scandir(folder) as entries,

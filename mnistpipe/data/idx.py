@@ -1,10 +1,11 @@
 """Folders with MNIST's four IDX files, each gzipped or not.
 
-An IDX file of unsigned bytes is a big-endian header and then the values: the
-magic number 0x0000080D for D dimensions, D lengths of 32 bits, and exactly
-their product in bytes. Whether a file is gzipped is told by its content,
-since browsers unpack downloads and keep the name. Where several spellings of
-a name are there, the first of `spellings` is taken: plain before gzipped.
+An IDX file of unsigned bytes has a big-endian header and then the values. The
+header has the magic number 0x0000080D for D dimensions and D lengths of 32
+bits; the number of values is the product of the lengths. The content decides
+whether a file is gzipped, since browsers unpack a download and keep its name.
+If several spellings of a name exist, the first of `spellings` is taken, so a
+plain file is preferred to a gzipped one.
 """
 
 import io
@@ -57,7 +58,7 @@ def read_idx_folder(
 
 
 def spellings(name: str) -> list[str]:
-    """File names under which an array of `ARRAYS` is looked for, in order."""
+    """Returns the file names of an array of `ARRAYS`, best first."""
     stem, dimensions = _FILES[name]
     kind = f"idx{dimensions}-ubyte"
     return [
@@ -68,7 +69,7 @@ def spellings(name: str) -> list[str]:
 
 
 def is_idx_folder(folder: Path) -> bool:
-    """Whether any of the four files is there."""
+    """Tells whether any of the four files exists."""
     return any(
         os.path.lexists(folder / spelling)
         for name in ARRAYS

@@ -1,9 +1,9 @@
 """One `.npz` in Keras' layout: x_train, y_train, x_test, y_test, or a part.
 
-The zip directory and each array's header are read first, by the standard
-library's and numpy's own readers, and must agree to the byte with each other
-and with the limits; only then is anything decompressed. Nothing is ever
-unpickled. Further members are left alone.
+The zip directory and each array's header are read first, by the readers of the
+standard library and of NumPy. Their sizes must agree with each other to the
+byte and lie within the limits before anything is decompressed. Nothing is
+unpickled. Other members are ignored.
 """
 
 import io
@@ -34,15 +34,15 @@ from mnistpipe.data.files import (
     shorten,
 )
 
-# A directory of four members is 300 bytes. zipfile reads it at once and makes
-# an object of each entry, some ten times its size in memory.
+# A directory of four members has 300 bytes. zipfile reads a directory at once
+# and makes an object of each entry, which takes about ten times the bytes.
 _DIRECTORY_BYTES = 1 << 22
-# numpy refuses headers of more than 10,000 characters, but after reading them.
+# NumPy refuses headers of more than 10,000 characters only after reading them.
 _HEADER_BYTES = 1 << 14
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _END_LENGTH = 22
 _ENCRYPTED = 0x1
-# What zipfile raises on damage in the directory, and in a member.
+# The errors of zipfile about damage in the directory, and in a member.
 _DIRECTORY_ERRORS = (
     zipfile.BadZipFile,
     NotImplementedError,
@@ -61,25 +61,25 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class _ShortReads(io.BufferedReader):
-    """A file of which nobody can ask for a huge piece at once."""
+    """A file that returns only short pieces."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         most = _DIRECTORY_BYTES + 1
         asked = most if size is None or size < 0 else min(size, most)
         data = super().read(asked)
         if len(data) == most:
-            wanted = f"a zip directory of at most {_DIRECTORY_BYTES} bytes"
-            raise data_error(self.name, wanted, "a larger one")
+            expected = f"a zip directory of at most {_DIRECTORY_BYTES} bytes"
+            raise data_error(self.name, expected, "a larger one")
         return data
 
 
 def read_npz(path: Path, names: Sequence[str] = ARRAYS) -> dict[str, Stored]:
-    """Reads the named arrays as they are stored, each checked by limits."""
+    """Reads the named arrays as they are stored, and checks the limits."""
     stored: dict[str, Stored] = {}
     room = MAX_BYTES
     with open_regular(path) as raw, _ShortReads(raw) as file:
-        wanted = "an undamaged .npz (zip) file"
-        with damage_as_data_error(path, wanted, *_DIRECTORY_ERRORS):
+        expected = "an undamaged .npz (zip) file"
+        with damage_as_data_error(path, expected, *_DIRECTORY_ERRORS):
             archive = zipfile.ZipFile(file)
         members = _members(archive, path, names)
         _check_end(file, path)
@@ -100,18 +100,18 @@ def _members(
         raise data_error(path, "each member once", f"twice {shorten(twice)}")
     missing = [name for name in names if f"{name}.npy" not in members]
     if missing:
-        wanted = f"arrays {', '.join(names)}"
+        expected = f"arrays {', '.join(names)}"
         there = shorten([name.removesuffix(".npy") for name in members])
-        raise data_error(path, wanted, there)
+        raise data_error(path, expected, there)
     return members
 
 
 def _check_end(file: io.BufferedReader, path: Path) -> None:
-    """Refuses bytes after the directory, which zipfile passes over."""
+    """Refuses bytes after the directory, which zipfile ignores."""
     file.seek(-_END_LENGTH, io.SEEK_END)
     if file.read(4) != _END_OF_DIRECTORY:
-        wanted = "a zip file that ends with its directory"
-        raise data_error(path, wanted, "other bytes after it")
+        expected = "a zip file that ends with its directory"
+        raise data_error(path, expected, "other bytes after it")
 
 
 def _read_member(
@@ -123,19 +123,19 @@ def _read_member(
 ) -> Stored:
     where = f"{path}, {name}"
     if member.flag_bits & _ENCRYPTED or member.compress_type not in _METHODS:
-        wanted = "a stored or deflated member, not encrypted"
-        came = f"method {member.compress_type}, flags {member.flag_bits:#x}"
-        raise data_error(where, wanted, came)
-    wanted = "an undamaged zip member"
-    with damage_as_data_error(where, wanted, *_MEMBER_ERRORS):
+        expected = "a stored or deflated member, not encrypted"
+        got = f"method {member.compress_type}, flags {member.flag_bits:#x}"
+        raise data_error(where, expected, got)
+    expected = "an undamaged zip member"
+    with damage_as_data_error(where, expected, *_MEMBER_ERRORS):
         with archive.open(member) as stream:
             shape, fortran, dtype, start = _read_header(stream, where)
         check_layout(where, name, shape, dtype, room)
         count = math.prod(shape) * dtype.itemsize
         if member.file_size != start + count:
-            wanted = f"{start + count} bytes for {shape} {dtype}"
-            raise data_error(where, wanted, f"{member.file_size} bytes")
-        # Opened again, not rewound: after that zipfile checks no CRC.
+            expected = f"{start + count} bytes for {shape} {dtype}"
+            raise data_error(where, expected, f"{member.file_size} bytes")
+        # The member is opened again: after a rewind, zipfile checks no CRC.
         with archive.open(member) as stream:
             stream.read(start)
             values = read_exactly(stream, count, where)
@@ -154,19 +154,19 @@ def _read_header(
         (1, 0): npy.read_array_header_1_0,
         (2, 0): npy.read_array_header_2_0,
     }
-    wanted = "an array in numpy's format 1.0 or 2.0"
-    # numpy hands the text to ast.literal_eval and np.dtype, which on hostile
-    # text raise nearly anything (RecursionError, MemoryError, TokenError).
+    expected = "an array in numpy's format 1.0 or 2.0"
+    # NumPy gives the text to ast.literal_eval and np.dtype, which for hostile
+    # text can raise any error (RecursionError, MemoryError, TokenError).
     try:
         version = npy.read_magic(head)
         if version not in readers:
-            raise data_error(where, wanted, f"version {version}")
+            raise data_error(where, expected, f"version {version}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shape, fortran, dtype = readers[version](head)
     except DataError:
         raise
     except Exception as error:
-        came = f"a header with {type(error).__name__} {str(error)[:100]}"
-        raise data_error(where, wanted, came) from error
+        got = f"a header with {type(error).__name__} {str(error)[:100]}"
+        raise data_error(where, expected, got) from error
     return shape, fortran, dtype, head.tell()

@@ -1,29 +1,29 @@
 """One picture file, brought to MNIST's convention: uint8 [28, 28, 1].
 
-What the convention is, by LeCun's page (yann.lecun.com/exdb/mnist) and by
-LeCun et al. 1998, "Gradient-based learning applied to document recognition",
-section III: white on black; the digit scaled, its aspect ratio kept and its
-edges anti-aliased, until its longer side is 20 pixels; then moved by whole
-pixels until its centre of mass is the centre of 28×28. In the files that is
-row 14 and column 14, counted from 0, to within half a pixel, and the longer
-side is 20 in 69,984 of the 70,000 pictures; both was measured.
+The convention is that of LeCun's page (yann.lecun.com/exdb/mnist) and of LeCun
+et al. 1998, "Gradient-based learning applied to document recognition", section
+III. Digits are white on black. A digit is scaled with its aspect ratio and
+anti-aliased edges until its longer side has 20 pixels. Then it is moved by
+whole pixels until its centre of mass is the centre of 28×28. Measured in the
+files, the centre of mass is row 14 and column 14, counted from 0, to within
+half a pixel, and the longer side is 20 in 69,984 of the 70,000 pictures.
 
-How a picture gets there, one function each:
+Each step has a function:
 
     decode       PNG, JPEG, BMP, GIF (first frame), TIFF (first page), PPM
     grey         upright by EXIF, transparency onto white, luma of ITU-R 601,
                  16 bits to 8
-    ink          how far each pixel is from the paper, on the side that the
-                 writing is on: so either polarity becomes white on black
+    ink          how much each pixel differs from the paper, towards the
+                 writing, so that both polarities become white on black
     normalize    cut out, scaled into the box, centred
 
-A 28×28 picture that already keeps the convention is returned as it is. One
-digit and nothing else may be in a picture: lines, frames and specks would be
-scaled with it. Strokes keep their proportion to the digit: a thin pen's stay
-thinner than MNIST's.
+A 28×28 picture that already follows the convention is returned unchanged. A
+picture must hold one digit and nothing else, since lines, frames and specks
+would be scaled with the digit. Strokes keep their proportion to the digit, so
+the strokes of a thin pen stay thinner than MNIST's.
 
-Memory is bounded before anything is decoded: by the bytes of the file, and by
-the pixels that its header announces.
+The bytes of a file and the pixels in its header are bounded before anything is
+decoded, which bounds the memory.
 """
 
 import io
@@ -43,19 +43,19 @@ SIDE = 28
 BOX = 20
 CENTRE = 14  # row and column of the centre of mass, counted from 0
 
-# Formats that pens, scanners, phones and programs write; each further one
-# would be another decoder open to hostile files.
+# Formats that pens, scanners, phones and programs write. Each other format
+# would open another decoder to hostile files.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM")
 MAX_FILE_BYTES = 1 << 26
-# 33 million: more than a phone's usual picture. Decoded with its copies, it
-# takes half a GiB.
+# 33 million, more than a phone's usual picture. Such a picture and its copies
+# take half a GiB.
 MAX_PIXELS = 1 << 25
-# Longer sides are averaged down first; 100 boxes of 20 pixels are left.
+# A longer side is averaged first, down to 100 boxes of 20 pixels.
 _LONGER_SIDE = 2048
 
 # The writing must differ from the paper by this much of 255 to be seen.
 _LEAST_CONTRAST = 16
-# Of the writing's full strength: what counts as its edge, and what is paper.
+# Shares of the writing's full strength: the edge of the writing, and paper.
 _EDGE = 0.25
 _PAPER = 0.1
 
@@ -64,13 +64,13 @@ def read_picture(path: Path) -> np.ndarray:
     """Reads a picture and brings it to the convention, uint8 [28, 28, 1].
 
     Raises:
-        DataError: one line: no picture, damaged, too large, or blank.
+        DataError: the file is no picture, damaged, too large, or blank.
     """
     try:
         return normalize(read_grey(path))[..., np.newaxis]
     except _BlankError as error:
-        wanted = "a digit that stands out from its paper"
-        raise data_error(path, wanted, str(error)) from None
+        expected = "a digit that stands out from its paper"
+        raise data_error(path, expected, str(error)) from None
 
 
 def read_as_is(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
@@ -84,13 +84,13 @@ def read_as_is(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     pixels = _with_channels(path, shape[2])
     if pixels.shape != shape:
         height, width, _ = pixels.shape
-        wanted = f"a picture of {shape[0]}x{shape[1]}, taken as it is"
-        raise data_error(path, wanted, f"one of {height}x{width}")
+        expected = f"a picture of {shape[0]}x{shape[1]}, taken as it is"
+        raise data_error(path, expected, f"one of {height}x{width}")
     return pixels
 
 
 def measure(path: Path) -> tuple[int, int, int]:
-    """Height, width, and 1 for a grey or 3 for a colour picture.
+    """Returns height, width, and 1 for a grey or 3 for a colour picture.
 
     Raises:
         DataError: no picture, damaged or too large.
@@ -136,7 +136,7 @@ def _with_channels(path: Path, channels: int) -> np.ndarray:
     if channels == 1:
         return read_grey(path)[..., np.newaxis]
     with _decoded(path) as image:
-        if image.mode[0] in "IF":  # 16 bits, which convert would cut off
+        if image.mode[0] in "IF":  # 16 bits, which convert would clip
             return np.repeat(_grey(image, path)[..., np.newaxis], 3, axis=2)
         return np.asarray(_opaque(image).convert("RGB"))
 
@@ -149,13 +149,13 @@ def read_grey(path: Path) -> np.ndarray:
 
 @contextmanager
 def _decoded(path: Path) -> Iterator[Any]:
-    """An upright PIL image; whatever Pillow says of a file is a DataError."""
+    """Returns an upright PIL image; Pillow's errors become a DataError."""
     from PIL import Image, ImageOps
 
     content = _read(path)
-    wanted = f"a picture ({', '.join(FORMATS)})"
+    expected = f"a picture ({', '.join(FORMATS)})"
     try:
-        # Pillow warns of much that is odd, in many lines.
+        # Pillow prints many warnings about unusual files.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -165,10 +165,10 @@ def _decoded(path: Path) -> Iterator[Any]:
                 yield ImageOps.exif_transpose(image)
     except DataError:
         raise
-    # Its decoders raise nearly anything on hostile bytes: OSError, ValueError,
+    # The decoders can raise any error on hostile bytes: OSError, ValueError,
     # SyntaxError, struct.error, KeyError, ...
     except Exception as error:
-        raise data_error(path, wanted, _said(error)) from error
+        raise data_error(path, expected, _said(error)) from error
 
 
 def _read(path: Path) -> bytes:
@@ -178,8 +178,8 @@ def _read(path: Path) -> bytes:
     ):
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        wanted = f"a picture of at most {MAX_FILE_BYTES} bytes"
-        raise data_error(path, wanted, "a larger file")
+        expected = f"a picture of at most {MAX_FILE_BYTES} bytes"
+        raise data_error(path, expected, "a larger file")
     if not content:
         raise data_error(path, "a picture", "an empty file")
     return content
@@ -188,13 +188,13 @@ def _read(path: Path) -> bytes:
 def _check_size(size: tuple[int, int], path: Path) -> None:
     width, height = size
     if not 1 <= width * height <= MAX_PIXELS:
-        wanted = f"a picture of at most {MAX_PIXELS} pixels"
-        raise data_error(path, wanted, f"one of {height}x{width}")
+        expected = f"a picture of at most {MAX_PIXELS} pixels"
+        raise data_error(path, expected, f"one of {height}x{width}")
 
 
 def _said(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
-        return "a file of another kind"  # its own text names a BytesIO
+        return "a file of another kind"  # Pillow's message names a BytesIO
     text = " ".join(str(error).split())[:200]
     return text or type(error).__name__
 
@@ -203,22 +203,22 @@ def _grey(image: Any, path: Path) -> np.ndarray:
     if image.mode.startswith("I"):
         return _eight_bits(np.asarray(image), path)
     if image.mode == "F":
-        wanted = "pixels that are whole numbers"
-        raise data_error(path, wanted, "floating-point pixels")
+        expected = "pixels that are whole numbers"
+        raise data_error(path, expected, "floating-point pixels")
     return np.asarray(_opaque(image).convert("L"))
 
 
 def _eight_bits(pixels: np.ndarray, path: Path) -> np.ndarray:
-    """16 bits to 8. Pillow's own conversion would cut off at 255."""
+    """Converts 16 bits to 8. Pillow's own conversion would clip at 255."""
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > 0xFFFF:
-        came = f"values from {low} to {high}"
-        raise data_error(path, "pixels of 8 or 16 bits", came)
+        got = f"values from {low} to {high}"
+        raise data_error(path, "pixels of 8 or 16 bits", got)
     return (pixels // 257).astype(np.uint8)
 
 
 def _opaque(image: Any) -> Any:
-    """Lays what is transparent onto white; white writing onto black."""
+    """Puts a transparent picture on white, and white writing on black."""
     from PIL import Image
 
     if not image.has_transparency_data:
@@ -233,7 +233,7 @@ def _opaque(image: Any) -> Any:
 
 
 class _BlankError(Exception):
-    """There is nothing to see in the picture."""
+    """The picture shows nothing."""
 
 
 def normalize(grey: np.ndarray) -> np.ndarray:
@@ -248,7 +248,7 @@ def normalize(grey: np.ndarray) -> np.ndarray:
     strength = ink(grey)
     rows, columns = _extent(strength > _EDGE)
     digit = _into_box(strength[rows, columns])
-    # Thin strokes have paled; MNIST's brightest pixels are 254 or 255.
+    # Scaling pales thin strokes; MNIST's brightest pixels are 254 or 255.
     return np.rint(_centred(digit) * (255 / digit.max())).astype(np.uint8)
 
 
@@ -256,7 +256,7 @@ def _into_box(cut: np.ndarray) -> np.ndarray:
     """Scales a cut-out digit, float32 [H, W], to a longer side of 20.
 
     The shorter side becomes a whole number of pixels too. The digit is not
-    stretched for that; what is missing beside it is paper.
+    stretched to fill that number; the rest is paper.
     """
     from PIL import Image
 
@@ -273,7 +273,7 @@ def _into_box(cut: np.ndarray) -> np.ndarray:
         n + length + margin
         for n, length, margin in zip(around, cut.shape, margins, strict=True)
     ]
-    # Pillow's filters widen with the reduction, which is the anti-aliasing.
+    # Pillow's filters widen with the reduction, and so avoid aliasing.
     digit = padded.resize(
         sides[::-1],
         Image.Resampling.HAMMING,
@@ -283,7 +283,7 @@ def _into_box(cut: np.ndarray) -> np.ndarray:
 
 
 def keeps_convention(grey: np.ndarray) -> bool:
-    """Whether brightness, uint8 [H, W], is as MNIST's pictures are."""
+    """Tells whether brightness, uint8 [H, W], follows the convention."""
     if grey.shape != (SIDE, SIDE) or grey.max() < 250:
         return False
     if np.median(_border(grey)) > 0:
@@ -296,11 +296,11 @@ def keeps_convention(grey: np.ndarray) -> bool:
 
 
 def ink(grey: np.ndarray) -> np.ndarray:
-    """Strength of the writing, float32 [H, W] from 0 (paper) to 1.
+    """Returns the strength of the writing, float32 [H, W], 0 (paper) to 1.
 
-    The paper's brightness is the median of the border. The writing is on
-    that side of it, brighter or darker, on which the squared deviations are
-    the larger: they are few, but far.
+    The paper's brightness is the median of the border. The writing is brighter
+    or darker than the paper: whichever side has the larger sum of squared
+    deviations, since the writing has few pixels that differ much.
     """
     paper = float(np.median(_border(grey)))
     deviation = grey.astype(np.float32) - np.float32(paper)
@@ -312,7 +312,7 @@ def ink(grey: np.ndarray) -> np.ndarray:
     if most < _LEAST_CONTRAST:
         low, high = int(grey.min()), int(grey.max())
         raise _BlankError(f"brightness from {low} to {high} throughout")
-    # Its full strength: one bright speck must not set it.
+    # The full strength is a quantile, so that one bright speck cannot set it.
     writing = brighter[brighter > most / 2]
     full = float(np.percentile(writing, 90))
     paper_level = _PAPER * full
@@ -321,12 +321,12 @@ def ink(grey: np.ndarray) -> np.ndarray:
 
 
 def _border(grey: np.ndarray) -> np.ndarray:
-    """The outermost pixels, 1 in 20 of the shorter side wide."""
+    """Returns the outermost pixels, 1/20 of the shorter side wide."""
     return grey[_border_mask(grey.shape)]
 
 
 def _border_mask(shape: tuple[int, ...]) -> np.ndarray:
-    """True at the outermost pixels of [H, W], 1 in 20 of the side wide."""
+    """Returns True at the outermost pixels, 1/20 of the shorter side wide."""
     width = max(1, min(shape) // 20)
     border = np.ones(shape, bool)
     border[width:-width, width:-width] = False
@@ -334,7 +334,7 @@ def _border_mask(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _extent(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns from the first to the last that are not empty."""
+    """Returns the rows and columns between the outermost that are not empty."""
     slices = []
     for axis in (1, 0):
         places = np.flatnonzero(mask.any(axis=axis))
@@ -350,10 +350,11 @@ def _centre_of_mass(strength: np.ndarray) -> tuple[float, float]:
 
 
 def _centred(digit: np.ndarray) -> np.ndarray:
-    """Puts a digit of at most 20×20 into 28×28, by whole pixels."""
+    """Returns the digit, at most 20×20, centred in 28×28 by whole pixels."""
     frame = np.zeros((SIDE, SIDE), np.float64)
     corner = [
-        # As far as the frame allows: an L's mass lies far off its middle.
+        # Only as far as the frame allows: the centre of mass of an L is far
+        # from the middle of its box.
         min(max(round(CENTRE - centre), 0), SIDE - length)
         for centre, length in zip(
             _centre_of_mass(digit), digit.shape, strict=True

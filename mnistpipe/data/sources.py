@@ -1,9 +1,8 @@
 """Where data comes from: the embedded MNIST, `.npz`, IDX files, pictures.
 
 Readers of `.npz` and IDX files return the four arrays of Keras' layout as they
-are stored; one function checks them all (`examples.digits_from`). `folders`
-reads pictures in files. To score finished networks, only test examples are
-read.
+are stored, and `examples.digits_from` checks them. `folders` reads pictures in
+files. Only the test examples are read to score finished networks.
 """
 
 import hashlib
@@ -50,7 +49,7 @@ MNIST_SHA256 = {
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Digits:
-    """Loads a data set: 60,000 and 10,000 embedded digits, or a user's own.
+    """Loads a data set: the embedded MNIST, or the user's own data.
 
     Args:
         path: None for the embedded MNIST; or an `.npz` in Keras' layout
@@ -60,11 +59,11 @@ def load(path: str | os.PathLike[str] | None = None) -> Digits:
             and `test` (see `folders`).
 
     Returns:
-        Images uint8 [N, H, W, C] and labels int64 [N], all of them checked.
+        Images uint8 [N, H, W, C] and labels int64 [N], which are checked.
 
     Raises:
         DataError: one line that names the file, what was expected and what
-            came. No other error comes out of any content of the files.
+            was got. No content of the files raises another error.
     """
     if path is None:
         return load_embedded()
@@ -86,11 +85,12 @@ def load_test(
     """Loads labelled images to score networks on.
 
     Args:
-        path: as for `load`, but of an .npz or IDX files only the test arrays
-            are read. A folder of pictures has one sub-folder per class, named
-            by the class; of one with `train` and `test`, `test` is read.
-        shape: (H, W, C) that the networks take.
-        class_names: that the networks know, in label order.
+        path: as for `load`. Only the test arrays of an .npz file or of IDX
+            files are read. A folder of pictures has one sub-folder per class,
+            named by the class. If a folder has `train` and `test`, only
+            `test` is read.
+        shape: (H, W, C) of the networks' input.
+        class_names: the names that the networks know, in label order.
         preparation: how pictures in files are brought to the shape, one of
             `folders.NORMALIZED`, `FITTED` and `AS_IT_IS`.
 
@@ -118,13 +118,13 @@ def load_test(
 
 
 def _place(path: str | os.PathLike[str], wanted: str) -> tuple[Path, str]:
-    """A folder or an `.npz` that is there, and its name."""
+    """Returns the path of a folder or an `.npz` that exists, and its name."""
     if not os.fspath(path):
         raise data_error("data", "a path", "an empty one")
     place = Path(path)
     with damage_as_data_error(place, wanted, ValueError):  # a zero byte
         place.stat()
-    # As the user wrote it, but "." has a name too.
+    # The name as the user wrote it; "." gets the name of its folder.
     full = Path(os.path.abspath(place))
     if place.is_dir():
         return place, full.name
@@ -134,16 +134,16 @@ def _place(path: str | os.PathLike[str], wanted: str) -> tuple[Path, str]:
 
 
 def load_embedded() -> Digits:
-    """Loads the MNIST that lies in the package, checked against its hashes."""
+    """Loads the package's MNIST, and checks it against its hashes."""
     packaged = resources.files("mnistpipe.data").joinpath("mnist.npz")
     with resources.as_file(packaged) as path:
         stored = read_npz(path)
     for name, expected in MNIST_SHA256.items():
-        came = hashlib.sha256(stored[name].array.data).hexdigest()
-        if came != expected:
+        got = hashlib.sha256(stored[name].array.data).hexdigest()
+        if got != expected:
             raise data_error(
                 stored[name].where,
                 f"the original MNIST, SHA-256 {expected}",
-                f"{came} (the installation is damaged)",
+                f"{got} (the installation is damaged)",
             )
     return digits_from("mnist", stored)

@@ -1,7 +1,7 @@
-"""Stratified splits: every class keeps its share, as exactly as counts allow.
+"""Stratified splits: every class keeps its share, as far as counts allow.
 
-scikit-learn draws them. It is imported in here because only training with a
-validation part, or on a subset, needs it.
+scikit-learn draws the splits. Functions import it, because only a training with
+a validation part or on a subset needs it.
 """
 
 import operator
@@ -22,13 +22,14 @@ def stratified_split(
 
     Args:
         labels: integers [N].
-        size: examples to choose; at least one per class, and as many left.
-        seed: any integer; taken modulo 2^64.
-        name: of the size in error messages: the flag that sets it.
+        size: number of examples to choose; at least one per class is chosen,
+            and at least one per class is left.
+        seed: any integer; the seed modulo 2^64 counts.
+        name: the flag that sets the size, for error messages.
 
     Returns:
-        (rest, chosen): positions, int64, each in ascending order; together
-        each of 0 to N-1 once.
+        (rest, chosen): positions, int64, in ascending order. Each of 0 to N-1
+        is in exactly one of them.
 
     Raises:
         DataError: the size is too small or too large, or a class has only
@@ -39,7 +40,7 @@ def stratified_split(
     size = operator.index(size)
     labels = np.asarray(labels)
     _check(labels, size, name)
-    # Not the integer itself: scikit-learn takes only 32 bits of it.
+    # scikit-learn takes integers of 32 bits only, so it gets a generator.
     sequence = np.random.SeedSequence(operator.index(seed) % 2**64)
     generator = np.random.RandomState(np.random.MT19937(sequence))
     rest, chosen = train_test_split(
@@ -54,9 +55,9 @@ def stratified_split(
 def stratified_subset(
     examples: Examples, size: int, seed: int, *, name: str = "size"
 ) -> Examples:
-    """Keeps `size` examples, each class with its share, in their old order.
+    """Returns `size` examples, each class with its share, in their old order.
 
-    A size of N returns the examples themselves.
+    A size of N returns the same examples.
     """
     if size == len(examples):
         return examples

@@ -23,8 +23,9 @@ class RunOptions:
 
     # fmt: off
     data: str = field(
-        str, "Dataset", "an .npz file in Keras' layout, or a folder of IDX"
-        " files; empty is the embedded MNIST", default="")
+        str, "Dataset", "an .npz file in Keras' layout, a folder of IDX"
+        " files, or a folder of pictures per class; empty is the embedded"
+        " MNIST", default="")
     train_examples: int = field(
         int, "Dataset", "number of training examples in a stratified subset;"
         " 0 takes all", interval=Interval(0, 2**31), default=0)
