@@ -12,13 +12,11 @@ The page listens on this machine only, unless --host says otherwise, and needs
 no internet. Install the extra `demo`, which brings Gradio.
 """
 
-import importlib.util
 import os
 import pathlib
 
 from mnistpipe.cli import app, flags
 from mnistpipe.data import folders
-from mnistpipe.errors import UserError
 from mnistpipe.runs import backends, finished
 from mnistpipe.serving.options import DemoOptions
 
@@ -27,11 +25,6 @@ def main(argv: list[str]) -> None:
     """Serves the page until Ctrl-C."""
     del argv  # the parser allows nothing but flags
     options = flags.read(DemoOptions)
-    if importlib.util.find_spec("gradio") is None:
-        raise UserError(
-            "demo: expected the extra `demo` (pip install 'mnistpipe[demo]'),"
-            " got no package gradio"
-        )
     # Errors are found before TensorFlow and Gradio take seconds to load.
     runs = [finished.read(path) for path in options.runs]
     sizes = finished.sizes(runs)
@@ -55,4 +48,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.define(DemoOptions)
-    app.run(main)
+    app.run(main, extra="demo")

@@ -86,4 +86,4 @@ def _own_data(runs: Sequence[FinishedRun]) -> str | None:
 
 if __name__ == "__main__":
     flags.define(EvaluationOptions)
-    app.run(main)
+    app.run(main, extra="train")

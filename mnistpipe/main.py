@@ -86,4 +86,4 @@ def _interrupt(*_: object) -> NoReturn:
 if __name__ == "__main__":
     flags.define(Recipe)
     flags.define(RunOptions)
-    app.run(main)
+    app.run(main, extra="train")

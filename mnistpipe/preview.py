@@ -47,4 +47,4 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     flags.define(PreviewOptions)
     flags.define(Recipe)
-    app.run(main, files=True)
+    app.run(main, extra="preview", files=True)

@@ -54,4 +54,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.define(ReportOptions)
-    app.run(main)
+    app.run(main, extra="train")

@@ -138,4 +138,4 @@ def _interrupt(*_: object) -> NoReturn:
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(main, extra="sweep")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from absl import app as absl_app
 from absl import flags as absl_flags
 
-from mnistpipe.cli import flags, help
+from mnistpipe.cli import extras, flags, help
 from mnistpipe.errors import UserError
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C
@@ -17,16 +17,20 @@ _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "-?", "--?"}
 
 
 def run(
-    main: Callable[[list[str]], int | None], *, files: bool = False
+    main: Callable[[list[str]], int | None],
+    *,
+    extra: str = "",
+    files: bool = False,
 ) -> None:
     """Parses the flags, calls ``main(argv)`` and exits with its status.
 
     A ``UserError`` becomes one line on stderr and the exit status that the
     error carries. Any other exception is a bug and keeps its traceback.
-    ``--help`` prints the project's flags and exits with 0.
+    ``--help`` prints the project's flags and exits with 0; it needs no extra.
 
     Args:
       main: the binary's main function.
+      extra: the extra that the binary needs, one of `extras.PACKAGES`.
       files: whether arguments that are not flags are allowed.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -36,7 +40,10 @@ def run(
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         absl_app.run(
-            main, flags_parser=functools.partial(_parse_or_help, files=files)
+            main,
+            flags_parser=functools.partial(
+                _parse_or_help, extra=extra, files=files
+            ),
         )
     except UserError as error:
         print(f"error: {_one_line(error)}", file=sys.stderr)
@@ -45,14 +52,18 @@ def run(
         sys.exit(INTERRUPTED)
 
 
-def _parse_or_help(argv: Sequence[str], files: bool) -> list[str]:
+def _parse_or_help(
+    argv: Sequence[str], extra: str, files: bool
+) -> list[str]:
     if _HELP.intersection(argv[1:]):
         print(help.text(flags.known(), absl_flags.FLAGS))
         sys.exit(0)
     if "--helpfull" in argv[1:]:  # absl itself exits with 1
         print(absl_flags.FLAGS.get_help())
         sys.exit(0)
-    return flags.parse(argv, files=files)
+    arguments = flags.parse(argv, files=files)
+    extras.check(extra)
+    return arguments
 
 
 def _one_line(error: Exception) -> str:
