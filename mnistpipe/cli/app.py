@@ -52,9 +52,7 @@ def run(
         sys.exit(INTERRUPTED)
 
 
-def _parse_or_help(
-    argv: Sequence[str], extra: str, files: bool
-) -> list[str]:
+def _parse_or_help(argv: Sequence[str], extra: str, files: bool) -> list[str]:
     if _HELP.intersection(argv[1:]):
         print(help.text(flags.known(), absl_flags.FLAGS))
         sys.exit(0)

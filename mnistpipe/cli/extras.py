@@ -10,7 +10,7 @@ PACKAGES = {
     "preview": ("matplotlib",),
     "train": _TRAIN,
     "sweep": (*_TRAIN, "grpc", "keras_tuner"),
-    "demo": (*_TRAIN, "gradio"),
+    "demo": ("gradio",),
 }
 
 

@@ -4,7 +4,8 @@
     pipeline.preview(augment, images, seed=1)
 
 returns a matplotlib figure, which a notebook shows. ``mnistpipe.pipeline``
-loads this module lazily, since the core needs no matplotlib.
+loads this module lazily, since the core needs no matplotlib. The extra
+``preview`` brings matplotlib.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from mnistpipe.pipeline import Compose, example_keys
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Parameters whose unit is fixed; other parameters are printed without a unit.
 _UNITS = {
@@ -72,6 +75,7 @@ def preview(
       a file.
 
     Raises:
+      ImportError: matplotlib is not installed.
       ValueError: an argument has a wrong shape or range.
     """
     shown = grid(
@@ -211,7 +215,11 @@ def figure(shown: Grid, names: Sequence[str] = ()) -> Figure:
 
     All pictures are one image in one pair of axes: an axes for each picture
     takes several times as long.
+
+    Raises:
+      ImportError: matplotlib is not installed.
     """
+    new_figure = _figure_class()
     height, width = shown.pictures.shape[2:4]
     lines = max(
         (text.count("\n") + 1 for row in shown.captions for text in row),
@@ -228,7 +236,7 @@ def figure(shown: Grid, names: Sequence[str] = ()) -> Figure:
     top = 0.25 if any(shown.titles.values()) else 0.05
     across, down = canvas.shape[1] * unit, canvas.shape[0] * unit
     size = (across + left, down + top)
-    result = Figure(figsize=size, dpi=100, facecolor="white")
+    result = new_figure(figsize=size, dpi=100, facecolor="white")
     axes = result.add_axes(
         (left / size[0], 0, across / size[0], down / size[1])
     )
@@ -247,6 +255,16 @@ def figure(shown: Grid, names: Sequence[str] = ()) -> Figure:
         x = column * (width + gap)
         axes.text(x, -gap, title, fontsize=8, ha="left", va="bottom")
     return result
+
+
+def _figure_class() -> type[Figure]:
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "A preview needs matplotlib: pip install 'mnistpipe[preview]'"
+        ) from error
+    return Figure
 
 
 def _images(images: Any) -> np.ndarray:
