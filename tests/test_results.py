@@ -6,21 +6,21 @@ import json
 import pathlib
 import sys
 
-import helpers
 import numpy as np
 import pytest
 import scoring_helpers
 from scipy import stats
 
 from mnistpipe import data, evaluate, recipes
-from mnistpipe.networks import architectures
+from mnistpipe.networks import architectures, models
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import result_files  # noqa: E402
+import result_records  # noqa: E402
 import result_tables  # noqa: E402
-from result_files import ResultError  # noqa: E402
+from result_records import ResultError, decode  # noqa: E402
 
 import results  # noqa: E402
 
@@ -102,22 +102,26 @@ def a_run(
 
 
 def a_score(run, *, correct, tta=1, others=()):
-    """Of networks, with test-time augmentation or as an ensemble."""
+    """A score of networks, with test-time augmentation or as an ensemble."""
     runs = [run, *others]
-    names = result_files._COMMON.keys()
+    of_runs = (
+        *("kind", "seed", "finished", "epochs_run", "validation", "weights"),
+        *("best_epoch", "seconds", "fit_seconds", "input", "history"),
+        "resumed_at_steps",
+    )
     count = {
         "accuracy": correct / 10_000,
         "correct": correct,
         "examples": 10_000,
     }
     return {
-        **{name: run[name] for name in names},
+        **{name: v for name, v in run.items() if name not in of_runs},
         "kind": "score",
         "test": count,
         "tta": {"versions": tta, "seed": 0},
         "members": [
             {
-                "result": result_files.stem(one),
+                "result": decode(one).stem,
                 "seed": one["seed"],
                 "plain": one["test"],
                 "alone": count,
@@ -129,13 +133,26 @@ def a_score(run, *, correct, tta=1, others=()):
 
 
 def place(result, folder="runs"):
-    return f"{folder}/{result_files.stem(result)}.json"
+    return f"{folder}/{decode(result).stem}.json"
+
+
+def add(result, root, experiment=""):
+    return result_files.add(decode(result), root, experiment)
+
+
+def read(root):
+    """The files' content by place."""
+    return {k: v.content for k, v in result_files.read(root).items()}
 
 
 def added(root, *some, experiment=""):
     for result in some:
-        result_files.add(result, root, experiment)
-    return result_files.read(root)
+        add(result, root, experiment)
+    return read(root)
+
+
+def decoded(*some):
+    return [decode(result) for result in some]
 
 
 # The files that are there
@@ -169,14 +186,16 @@ def test_each_result_is_sound():
 def test_recipes_results_are_of_the_networks_that_are_there():
     found = result_files.read(ROOT / "results")
     kinds = {
-        (r["arch"], r["recipe"]["stem"]): r
+        (r.record.recipe.arch, r.record.recipe.stem): r
         for r in result_tables.documented_and_quick(found)
     }
     for (arch, stem), result in kinds.items():
         recipe = recipes.RECIPES[arch].replace(stem=stem)
         placed = architectures.place(recipe)
         for name in ("parameters", "multiply_adds"):
-            assert result[name] == sum(getattr(one, name) for one in placed)
+            assert result.content[name] == sum(
+                getattr(one, name) for one in placed
+            )
 
 
 def test_the_tables_are_up_to_date():
@@ -196,7 +215,7 @@ def test_the_embedded_data_are_known_by_their_fingerprint():
 def test_a_sound_result_is_taken(arch, protocol):
     result = a_run(arch, protocol=protocol)
     folder = "runs" if arch in recipes.DOCUMENTED else "quick"
-    assert result_files.folder_for(result) == folder
+    assert result_files.folder_for(decode(result)) == folder
     result_files.check(result, place(result, folder))
 
 
@@ -205,7 +224,7 @@ def test_no_field_may_be_missing(field):
     result = a_run()
     where = place(result)
     del result[field]
-    with pytest.raises(ResultError, match=r"^runs/.*: expected"):
+    with pytest.raises(ResultError, match=r"^runs/[^:]*: .*expected .*got"):
         result_files.check(result, where)
 
 
@@ -249,7 +268,7 @@ def test_a_result_that_contradicts_itself_is_refused(field, value):
     for parent in parents:
         part = part[parent]
     part[name] = value
-    with pytest.raises(ResultError, match=r"^runs/.*: expected .*came"):
+    with pytest.raises(ResultError, match=r"^runs/[^:]*: .*expected .*got"):
         result_files.check(result, where)
 
 
@@ -258,7 +277,7 @@ def test_a_file_has_the_name_of_its_content(tmp_path):
     added(tmp_path, result)
     (file,) = tmp_path.rglob("*.json")
     file.rename(file.with_name("wide900k-split-seed0-0123456789.json"))
-    with pytest.raises(ResultError, match="expected file wide900k"):
+    with pytest.raises(ResultError, match="expected file runs/wide900k"):
         result_files.read(tmp_path)
 
 
@@ -278,8 +297,8 @@ def test_a_file_elsewhere_is_refused(tmp_path):
 def test_what_is_not_as_documented_is_an_experiment(tmp_path, changes, words):
     result = a_run(**changes)
     with pytest.raises(ResultError, match=f"experiment: .*{words}"):
-        result_files.add(result, tmp_path)
-    line = result_files.add(result, tmp_path, "short")
+        add(result, tmp_path)
+    line = add(result, tmp_path, "short")
     assert line == f"{place(result, 'experiments/short')} written"
     # Nor by hand.
     (tmp_path / "runs").mkdir()
@@ -293,18 +312,18 @@ def test_other_data_are_an_experiment(tmp_path):
     result = a_run()
     result["data"] = {**result["data"], "fingerprint": "f", "name": "mnist"}
     with pytest.raises(ResultError, match="not MNIST"):
-        result_files.add(result, tmp_path)
+        add(result, tmp_path)
 
 
 def test_another_stem_is_as_documented():
     result = a_run("strided400k", stem="3x3")
-    assert result_files.folder_for(result) == "runs"
+    assert result_files.folder_for(decode(result)) == "runs"
 
 
 @pytest.mark.parametrize("name", ["../x", "A", "a/b", " "])
 def test_an_experiment_has_a_plain_name(tmp_path, name):
     with pytest.raises(ResultError, match="experiment: expected a name"):
-        result_files.add(a_run(), tmp_path, name)
+        add(a_run(), tmp_path, name)
 
 
 # Writing
@@ -317,7 +336,7 @@ def test_a_file_is_what_was_measured(tmp_path):
 
 def test_the_same_again_changes_nothing(tmp_path):
     added(tmp_path, a_run())
-    assert result_files.add(a_run(), tmp_path).endswith("is there already")
+    assert add(a_run(), tmp_path).endswith("is there already")
     assert len(list(tmp_path.rglob("*.json"))) == 1
 
 
@@ -332,9 +351,9 @@ def test_the_same_again_changes_nothing(tmp_path):
 )
 def test_another_result_is_never_overwritten(tmp_path, other):
     added(tmp_path, a_run())
-    with pytest.raises(ResultError, match="not there yet, came another"):
-        result_files.add(other, tmp_path)
-    assert result_files.read(tmp_path) == {place(a_run()): a_run()}
+    with pytest.raises(ResultError, match="not there yet, got another"):
+        add(other, tmp_path)
+    assert read(tmp_path) == {place(a_run()): a_run()}
 
 
 def test_the_end_of_a_run_takes_the_place_of_its_beginning(tmp_path):
@@ -345,10 +364,10 @@ def test_the_end_of_a_run_takes_the_place_of_its_beginning(tmp_path):
     stranger = a_run()
     stranger["history"]["loss"][0] = 0.4
     with pytest.raises(ResultError, match="different in"):
-        result_files.add(stranger, tmp_path)
+        add(stranger, tmp_path)
     assert added(tmp_path, a_run()) == {place(a_run()): a_run()}
     with pytest.raises(ResultError, match="different in"):
-        result_files.add(begun, tmp_path)
+        add(begun, tmp_path)
 
 
 def test_other_seeds_and_recipes_have_their_own_files(tmp_path):
@@ -377,7 +396,7 @@ def test_overlapping_ensembles_are_refused(tmp_path):
     )
     overlapping = a_score(runs[1], correct=9970, others=[runs[2]])
     with pytest.raises(ResultError, match="not there yet"):
-        result_files.add(overlapping, tmp_path, "ensembles")
+        add(overlapping, tmp_path, "ensembles")
 
 
 # A run's own folder
@@ -389,7 +408,10 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     npz = scoring_helpers.save_npz(folder / "few.npz")
     run = scoring_helpers.finished_run(
-        folder / "run", npz, recipe={"epochs": 1}
+        folder / "run",
+        npz,
+        build=models.build,
+        recipe={"epochs": 1, "width": 0.25},
     )
     status, out, err = scoring_helpers.call(
         evaluate, f"--run={run}", "--tta=3", "--json"
@@ -401,10 +423,10 @@ def trained(tmp_path_factory):
 
 def test_a_real_run_is_taken_without_its_paths(trained, tmp_path):
     metrics = json.loads((trained / "run" / "metrics.json").read_text())
-    result = result_files.from_run(str(trained / "run"))
+    result = result_records.from_run(str(trained / "run"))
     with pytest.raises(ResultError, match="experiment"):
         result_files.add(result, tmp_path)
-    (found,) = added(tmp_path, result, experiment="toy").values()
+    (found,) = added(tmp_path, result.content, experiment="toy").values()
     (file,) = tmp_path.rglob("*.json")
     assert str(trained) not in file.read_text()
     assert found["test"]["accuracy"] == metrics["test_accuracy"]
@@ -413,41 +435,53 @@ def test_a_real_run_is_taken_without_its_paths(trained, tmp_path):
     assert found["validation"] == {"accuracy": best, "examples": 50}
     assert found["recipe"] == metrics["recipe"]
     assert found["commits"] == metrics["commits"]
-    # 28 · 28 pixels to 10 classes, with biases.
-    assert found["layers"] == [["flatten", 0, 0], ["dense 10", 7850, 7840]]
-    assert (found["parameters"], found["multiply_adds"]) == (7850, 7840)
+    # Keras counts the weights of the file that was saved.
+    network = models.load(trained / "run" / found["weights"])
+    counts = [layer.count_params() for layer in network.layers[1:]]
+    assert [row[1] for row in found["layers"]] == counts
+    assert found["parameters"] == network.count_params()
 
 
 def test_an_evaluation_is_kept_beside_the_run_without_it(trained, tmp_path):
     metrics = json.loads((trained / "run" / "metrics.json").read_text())
     card = json.loads((trained / "card.json").read_text())
-    result = result_files.from_card(str(trained / "card.json"))
-    (found,) = added(tmp_path, result, experiment="tta").values()
+    result = result_records.from_evaluation(str(trained / "card.json"))
+    (found,) = added(tmp_path, result.content, experiment="tta").values()
     (member,) = found["members"]
     assert member["plain"]["correct"] == metrics["test_correct"]
     assert found["test"]["correct"] == card["correct"]
     assert (found["protocol"], found["tta"]["versions"]) == ("split", 3)
-    assert result_tables.plain(found) == metrics["test_accuracy"]
+    (group,) = result_tables.grouped([result])
+    assert group.plain.item() == metrics["test_accuracy"]
 
 
 def test_what_is_no_evaluation_is_refused(trained, tmp_path):
     with pytest.raises(ResultError, match="without accuracy, correct"):
-        result_files.from_card(str(trained / "run" / "metrics.json"))
+        result_records.from_evaluation(str(trained / "run" / "metrics.json"))
     card = json.loads((trained / "card.json").read_text())
     card["test"]["fingerprint"] = "another"
     (tmp_path / "card.json").write_text(json.dumps(card))
     with pytest.raises(ResultError, match="scored on this test set"):
-        result_files.from_card(str(tmp_path / "card.json"))
+        result_records.from_evaluation(str(tmp_path / "card.json"))
 
 
 def test_layers_in_words():
-    network = helpers.network("strided400k", dropout=0.4)
-    words = [result_files._words(layer) for layer in network.layers[1:]]
-    assert words[:6] == [
+    recipe = recipes.recipe_for("strided400k").replace(dropout=0.4)
+    layers = architectures.describe(recipe)
+    texts = [result_records.text_of(layer) for layer in layers]
+    assert texts[:6] == [
         *("conv 2x2 32 dilated 2 valid", "norm", "conv 3x3 32 valid", "norm"),
         *("conv 5x5 32 stride 2", "dropout 0.4"),
     ]
-    assert words[-2:] == ["flatten", "dense 10"]
+    assert texts[-2:] == ["flatten", "dense 10"]
+
+
+def test_recipes_results_have_the_layers_that_are_there():
+    found = result_files.read(ROOT / "results")
+    for result in result_tables.documented_and_quick(found):
+        layers = architectures.describe(result.record.recipe)
+        texts = [result_records.text_of(layer) for layer in layers]
+        assert texts == [row[0] for row in result.content["layers"]]
 
 
 # Figures
@@ -463,31 +497,29 @@ def test_spread_is_of_several_seeds(rng):
 
 def test_the_interval_is_that_of_a_paired_t_test(rng):
     one, two = rng.normal(0.99, 0.001, (2, 6))
-    found = result_tables.paired(list(one - two))
     expected = stats.ttest_rel(one, two).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx(
-        (expected.low, expected.high)
-    )
-    assert found.mean == pytest.approx(np.mean(one) - np.mean(two))
-    assert found.n == 6
+    found = result_tables.interval(one - two)
+    assert found == pytest.approx((expected.low, expected.high))
+    mean = 100 * (np.mean(one) - np.mean(two))
+    text = result_tables.effect(one - two)
+    assert text.startswith(f"{mean:+.3f} [") and text.endswith("] (n = 6)")
 
 
 def test_one_pair_has_no_interval():
-    assert str(result_tables.paired([0.0012])) == "+0.120"
     assert result_tables.effect([0.0012]) == "+0.120 (n = 1)"
     assert result_tables.effect([]) == "–"
-    words = str(result_tables.paired([0.001, 0.002]))
     # t of one degree of freedom is 12.706; half of it, times 0.1.
-    assert words == "+0.150 [-0.485, +0.785]"
+    text = result_tables.effect([0.001, 0.002])
+    assert text == "+0.150 [-0.485, +0.785] (n = 2)"
 
 
 def test_pairs_are_of_one_seed():
     one = [a_run(seed=s, correct=9900 + 7 * s) for s in (3, 1, 2)]
     two = [a_run(seed=s, correct=9900) for s in (0, 1, 3)]
     two.append(a_run(seed=2, epochs_run=1))  # has no accuracy
-    assert result_tables.pairs(one, two, "test") == pytest.approx(
-        [0.0021, 0.0007]
-    )
+    (one,), (two,) = (result_tables.grouped(decoded(*x)) for x in (one, two))
+    found = result_tables.pairs(one, two, "test")
+    assert found.to_dict() == pytest.approx({1: 0.0007, 3: 0.0021})
 
 
 # Tables
@@ -501,7 +533,7 @@ def cells(table, row):
 def test_a_row_per_recipe_and_protocol():
     some = [a_run(seed=s, correct=c) for s, c in enumerate((9960, 9970, 9950))]
     some += [a_run(protocol="test", correct=9980), a_run("quick65k", seed=4)]
-    table = result_tables.runs_table(some)
+    table = result_tables.runs_table(decoded(*some))
     assert cells(table, 0) == [
         *("`wide900k`", "`split`: 5,000 held out", "99.600 ± 0.100", "3"),
         *("–", "99.63", "887,530", "12.3 million", "1 min 40 s (a)"),
@@ -523,7 +555,7 @@ def test_honest_and_selected_figures_are_told_apart():
     watched["history"]["test_accuracy"] = [0.5, 0.9971, *[0.995] * 28]
     fixed = a_run("pool2m", protocol="test", correct=9967)
     fixed["history"]["val_accuracy"][3] = 0.9975
-    table = result_tables.runs_table([watched, fixed])
+    table = result_tables.runs_table(decoded(watched, fixed))
     rows = {cells(table, place)[0]: cells(table, place) for place in (0, 1)}
     assert rows["`wide900k`"][2:6] == ["99.50", "1", "99.71", "99.63"]
     # A fixed schedule and the last weights: the test images chose nothing.
@@ -537,31 +569,31 @@ def test_every_machine_has_its_time():
     some = [a_run(seed=0), a_run(seed=1), a_run(seed=2)]
     some[2] |= {"hardware": {"cpu": "b", "cores": 8, "gpus": ["a GPU"]}}
     some[1]["seconds"], some[2]["seconds"] = 110.0, 7.0
-    table = result_tables.runs_table(some)
+    table = result_tables.runs_table(decoded(*some))
     assert cells(table, 0)[-1] == "1 min 45 s (a), 7 s (b)"
     assert "- (b) a GPU, 8 cores of b; TensorFlow" in table
 
 
 def test_an_unfinished_run_shows_no_accuracy():
     begun = a_run(seed=1, epochs_run=3, correct=9999, val=0.9876)
-    table = result_tables.runs_table([a_run(), begun])
+    table = result_tables.runs_table(decoded(a_run(), begun))
     assert cells(table, 0)[2:4] == ["99.60", "1"]
     assert cells(table, 1)[2:5] == [
         *("not finished: 3 of 30 epochs, validation 98.76", "seed 1", "–"),
     ]
-    each = result_tables.every_run([a_run(), begun])
+    each = result_tables.every_run(decoded(a_run(), begun))
     assert cells(each, 1)[3:7] == ["–", "–", "98.76", "3 of 30, not finished"]
 
 
 def test_an_unfinished_run_selected_on_test_says_so():
     begun = a_run(epochs_run=3, protocol="test")
-    words = cells(result_tables.runs_table([begun]), 0)[2]
+    words = cells(result_tables.runs_table(decoded(begun)), 0)[2]
     assert words.endswith("validation 99.00 (test images)")
 
 
 def test_stems_are_told_apart():
     some = [a_run("strided400k"), a_run("strided400k", stem="3x3")]
-    table = result_tables.runs_table(some)
+    table = result_tables.runs_table(decoded(*some))
     assert cells(table, 0)[0] == "`strided400k`"
     assert cells(table, 1)[0] == "`strided400k`, stem 3x3"
 
@@ -573,7 +605,7 @@ def test_the_effect_of_a_flag():
         a_run("quick65k", seed=s, correct=9911 + s, val=0.992, ema_momentum=0.9)
         for s in range(3)
     ]
-    table = result_tables.runs_effects(some[::-1], {})
+    table = result_tables.runs_effects(decoded(*some[::-1]), {})
     assert cells(table, 0)[0] == "`quick65k`, as the recipe"
     assert cells(table, 0)[1] == "5 × 55,000"
     assert cells(table, 0)[7:] == ["baseline", "baseline"]
@@ -590,7 +622,7 @@ def test_architectures_beside_the_one_that_is_named():
         a_run(arch, correct=correct, **short)
         for arch, correct in (("pool2m", 9900), ("compact500k", 9920))
     ]
-    table = result_tables.runs_effects(some, {"arch": "compact500k"})
+    table = result_tables.runs_effects(decoded(*some), {"arch": "compact500k"})
     assert cells(table, 0)[0] == "`arch=pool2m`"
     assert cells(table, 1)[0] == (
         "`compact500k`, `epochs=3 batch_size=128 schedule=one_cycle`"
@@ -598,7 +630,7 @@ def test_architectures_beside_the_one_that_is_named():
     assert cells(table, 0)[8] == "-0.200 (n = 1)"
     assert cells(table, 1)[7] == "baseline"
     with pytest.raises(ResultError, match=r"baseline: expected .* 0 have"):
-        result_tables.runs_effects(some, {"arch": "wide900k"})
+        result_tables.runs_effects(decoded(*some), {"arch": "wide900k"})
 
 
 def test_several_flags_on_several_architectures():
@@ -607,7 +639,7 @@ def test_several_flags_on_several_architectures():
         for arch, correct in (("pool2m", 9900), ("compact500k", 9920))
         for noise in (0.0, 0.1)
     ]
-    table = result_tables.runs_effects(some, {})
+    table = result_tables.runs_effects(decoded(*some), {})
     for first in (0, 2):
         assert cells(table, first)[7] == "baseline"
         assert "noise=0.1" in cells(table, first + 1)[0]
@@ -617,11 +649,11 @@ def test_several_flags_on_several_architectures():
 def test_networks_of_one_name_are_told_apart():
     other = a_run(correct=9950)
     other["layers"] = [["conv 3x3 32", 887_530, 12_345_678]]
-    assert len(result_tables.arms_of([a_run(), other])) == 2
+    assert len(result_tables.arms_of(decoded(a_run(), other))) == 2
     assert "`network=conv 3x3 32`" in result_tables.runs_effects(
-        [a_run(), other], {"network": "conv 5x5 32"}
+        decoded(a_run(), other), {"network": "conv 5x5 32"}
     )
-    assert "| conv 3x3 32 |" in result_tables.networks([a_run(), other])
+    assert "| conv 3x3 32 |" in result_tables.networks(decoded(a_run(), other))
 
 
 def test_scores_beside_the_same_networks_without_them():
@@ -631,7 +663,7 @@ def test_scores_beside_the_same_networks_without_them():
         a_score(runs[2], correct=9970, others=[runs[3]]),
         a_score(runs[0], correct=9905, tta=10),
     ]
-    table = result_tables.scores_effects(some)
+    table = result_tables.scores_effects(decoded(*some))
     rows = {cells(table, n)[1]: cells(table, n) for n in range(2)}
     assert rows["--tta=10"][3:] == ["0", "99.00", "99.05", "+0.050 (n = 1)"]
     ensemble = rows["ensembles of 2"]
@@ -730,6 +762,6 @@ def test_effects_are_printed(checkout, capsys):
 
 
 def test_results_are_not_changed_by_reading(checkout):
-    before = copy.deepcopy(result_files.read(checkout / "results"))
+    before = copy.deepcopy(read(checkout / "results"))
     results.written(checkout)
-    assert result_files.read(checkout / "results") == before
+    assert read(checkout / "results") == before

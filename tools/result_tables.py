@@ -1,279 +1,281 @@
 """Tables from the files in results/: the README's, and results/README.md.
 
-Accuracies are printed in percent, differences in percentage points. ± is the
-standard deviation over seeds (n - 1 in the denominator), of one seed there is
-none; intervals are of the mean difference of pairs with the same seed, by
-Student's t at 95 %, and of one pair there is none.
+Accuracies are printed in percent and differences in percentage points. ± is
+the standard deviation over seeds, with n - 1 in the denominator. Intervals are
+of the mean difference of pairs with the same seed, by Student's t at 95 %. One
+seed has no deviation and one pair no interval.
 """
 
 import csv
 import dataclasses
 import json
-import math
 import pathlib
-import statistics
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import result_files
-from result_files import EXPERIMENTS, QUICK, RUNS, ResultError
+import numpy as np
+import pandas as pd
+from result_files import ABOUT, EXPERIMENTS, QUICK, RUNS, TRIALS
+from result_records import Result, ResultError, ScoreRecord
 from scipy import stats
 
 from mnistpipe import recipes
-from mnistpipe.recipes import documented
+from mnistpipe.recipes import RunOptions, documented
 from mnistpipe.runs import backends, summary
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-_LEVEL = 0.95
-Result = Mapping[str, Any]
+PROTOCOLS = recipes.specs(RunOptions)["validation"].choices
+_FIGURES = ("validation", "test", "honest", "watched", "plain")
+Row = Mapping[str, str]  # cells by heading
 
 
-@dataclasses.dataclass(frozen=True)
-class Paired:
-    """The mean of differences, and its interval if there are several."""
+def grouped(results: Iterable[Result]) -> list[pd.DataFrame]:
+    """Groups results that differ by seed only, in the order of the recipes.
 
-    mean: float
-    n: int
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        words = f"{100 * self.mean:+.3f}"
-        if self.low is None:
-            return words
-        return f"{words} [{100 * self.low:+.3f}, {100 * self.high:+.3f}]"
+    Returns:
+      Frames with one row per result, in the order of seeds: the result and the
+      figures that the tables show. A figure that was not measured is NaN.
+    """
+    frame = pd.DataFrame(map(_row, sorted(results, key=_order)))
+    if frame.empty:
+        return []
+    frame = frame.astype(dict.fromkeys(_FIGURES, float))
+    return [group for _, group in frame.groupby("identity", sort=False)]
 
 
-def paired(differences: Sequence[float]) -> Paired:
-    """Their mean with its 95 % interval by Student's t."""
-    n, mean = len(differences), statistics.fmean(differences)
-    if n == 1:
-        return Paired(mean, n, None, None)
-    error = statistics.stdev(differences) / math.sqrt(n)
-    half = float(stats.t.ppf((1 + _LEVEL) / 2, n - 1)) * error
-    return Paired(mean, n, mean - half, mean + half)
-
-
-def spread(shares: Sequence[float]) -> str:
-    """Mean ± standard deviation in percent; of one, the one."""
-    if not shares:
-        return "–"
-    mean = 100 * statistics.fmean(shares)
-    if len(shares) == 1:
-        return f"{mean:.2f}"
-    return f"{mean:.3f} ± {100 * statistics.stdev(shares):.3f}"
-
-
-def accuracies(results: Iterable[Result], name: str) -> list[float]:
-    """Of the results that have one; `name` is test or validation."""
-    return [r[name]["accuracy"] for r in results if r.get(name)]
-
-
-def grouped(results: Iterable[Result]) -> list[list[Result]]:
-    """Results that differ by seed only, together; in the recipes' order."""
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(result_files.identity(result), []).append(result)
-    return sorted(
-        (sorted(g, key=result_files.seeds) for g in groups.values()),
-        key=lambda g: (
-            recipes.ARCHS.index(g[0]["arch"]),
-            g[0]["recipe"].get("stem") != "printed",
-            result_files.PROTOCOLS.index(g[0]["protocol"]),
-            result_files.identity(g[0]),
-        ),
+def _order(result: Result) -> tuple[Any, ...]:
+    recipe = result.record.recipe
+    return (
+        recipes.ARCHS.index(recipe.arch),
+        recipe.stem != "printed",
+        PROTOCOLS.index(result.record.options.validation),
+        result.identity,
+        result.seeds,
     )
 
 
+def _row(result: Result) -> dict[str, Any]:
+    record, plain, honest, watched = result.record, None, None, None
+    if isinstance(record, ScoreRecord):
+        plain = np.mean([member.plain.accuracy for member in record.members])
+    else:
+        honest = record.honest_accuracy
+        figures = [figure for figure in record.watched if figure is not None]
+        watched = max(figures, default=None)
+    return {
+        "result": result,
+        "identity": result.identity,
+        "seed": result.seeds[0],
+        "validation": result.accuracy("validation"),
+        "test": result.accuracy("test"),
+        "honest": honest,
+        "watched": watched,
+        "plain": plain,
+        "seconds": result.content.get("seconds"),
+        "machine": made_with(result),
+    }
+
+
 def in_folder(results: Mapping[str, Result], folder: str) -> list[Result]:
-    """Those of runs, quick or experiments/<name>."""
+    """The results in runs, quick or experiments/<name>."""
     return [
-        result
-        for place, result in results.items()
-        if pathlib.PurePath(place).parent == pathlib.PurePath(folder)
+        r for path, r in results.items() if path.rpartition("/")[0] == folder
     ]
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; no cell may break it."""
-    lines = [list(head), ["---"] * len(head), *rows]
-    cells = [[str(c).replace("|", "\\|") for c in line] for line in lines]
+# Cells
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Returns a table whose cells cannot break the table; "" without rows."""
+    if not rows:
+        return ""
+    lines = [
+        [*rows[0]],
+        ["---"] * len(rows[0]),
+        *(row.values() for row in rows),
+    ]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
-class Notes:
-    """Footnotes: what numbers were made with, each once, under a letter."""
+class Notes(dict[str, str]):
+    """Footnotes: a letter for each text."""
 
-    def __init__(self) -> None:
-        self._words: list[str] = []
+    def mark(self, text: str) -> str:
+        """Returns the letter that stands for a text."""
+        letters = dict(enumerate(string.ascii_lowercase))
+        number = len(self)
+        return self.setdefault(text, letters.get(number, f"a{number}"))
 
-    def mark(self, words: str) -> str:
-        """The letter that stands for these words."""
-        if words not in self._words:
-            self._words.append(words)
-        place = self._words.index(words)
-        return chr(ord("a") + place) if place < 26 else f"a{place}"
+    def __str__(self) -> str:
+        """A line for each note."""
+        return "\n".join(f"- ({mark}) {text}" for text, mark in self.items())
 
-    def text(self) -> str:
-        """All of them, a line each."""
-        return "\n".join(
-            f"- ({self.mark(words)}) {words}" for words in self._words
-        )
+
+def spread(shares: Iterable[float]) -> str:
+    """Mean ± standard deviation in percent, without what was not measured."""
+    percent = 100 * pd.Series(shares, dtype=float).dropna()
+    if len(percent) < 2:
+        return f"{percent.iloc[0]:.2f}" if len(percent) else "–"
+    return f"{percent.mean():.3f} ± {percent.std():.3f}"
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean, by Student's t, of two or more values."""
+    mean, quantile = (
+        np.mean(differences),
+        stats.t.ppf(0.975, len(differences) - 1),
+    )
+    half = quantile * stats.sem(differences)
+    return mean - half, mean + half
+
+
+def pairs(one: pd.DataFrame, two: pd.DataFrame, name: str) -> pd.Series:
+    """Differences one - two, by seed, where both have the figure `name`."""
+    first, second = (frame.set_index("seed")[name] for frame in (one, two))
+    return (first - second).dropna()
+
+
+def effect(differences: Sequence[float]) -> str:
+    """The mean of paired differences, with its interval and the number."""
+    n = len(differences)
+    if not n:
+        return "–"
+    text = f"{100 * np.mean(differences):+.3f}"
+    if n > 1:
+        low, high = interval(differences)
+        text += f" [{100 * low:+.3f}, {100 * high:+.3f}]"
+    return f"{text} (n = {n})"
+
+
+def times(group: pd.DataFrame, notes: Notes) -> str:
+    """The mean time of a run on each machine."""
+    means = group.groupby("machine", sort=False)["seconds"].mean()
+    return ", ".join(
+        f"{summary.duration(seconds)} ({notes.mark(machine)})"
+        for machine, seconds in means.items()
+    )
 
 
 def made_with(result: Result) -> str:
     """Hardware and versions."""
-    hardware = result["hardware"]
-    where = f"{hardware['cores']} cores of {hardware['cpu']}"
-    if hardware["gpus"]:
-        where = f"{', '.join(hardware['gpus'])}, {where}"
-    return f"{where}; {backends.summary(result['versions'])}"
+    hardware = result.record.hardware
+    cores = f"{hardware.cores} cores of {hardware.cpu}"
+    machine = ", ".join([*hardware.gpus, cores])
+    return f"{machine}; {backends.summary(result.record.versions)}"
 
 
 def protocol(result: Result) -> str:
-    """The protocol's name, and what the number is not worth."""
-    name = f"`{result['protocol']}`"
-    if result["selected_on_test"]:
-        if not result_files.recipe_of(result).reads_validation():
-            return f"{name}: last weights, which nothing chose"
-        return f"{name}: **selected on the test set**"
-    if result["protocol"] == "none":
+    """The protocol's name, and what chose the weights."""
+    record, name = result.record, f"`{result.record.options.validation}`"
+    if record.selected_on_test:
+        if record.recipe.reads_validation():
+            return f"{name}: **selected on the test set**"
+        return f"{name}: last weights, which nothing chose"
+    if record.options.validation == "none":
         return f"{name}: last weights"
-    return f"{name}: {result['validation_examples']:,} held out"
+    return f"{name}: {record.validation_examples:,} held out"
 
 
 def title(result: Result) -> str:
-    """The architecture, and its stem if it is not the default."""
-    stem = result["recipe"].get("stem", "printed")
-    return f"`{result['arch']}`" + (f", stem {stem}" * (stem != "printed"))
+    """The architecture, and its stem if that is not the default."""
+    recipe = result.record.recipe
+    stem = f", stem {recipe.stem}" * (recipe.stem != "printed")
+    return f"`{recipe.arch}`{stem}"
 
 
-def times(group: Sequence[Result], notes: Notes) -> str:
-    """The mean time of a run, by what it ran on."""
-    by_machine: dict[str, list[float]] = {}
-    for result in group:
-        by_machine.setdefault(made_with(result), []).append(result["seconds"])
-    return ", ".join(
-        f"{summary.duration(statistics.fmean(seconds))} ({notes.mark(words)})"
-        for words, seconds in by_machine.items()
-    )
+def _size(result: Result) -> dict[str, str]:
+    return {
+        "parameters": f"{result.record.parameters:,}",
+        "multiply-adds": f"{result.content['multiply_adds'] / 1e6:.1f} million",
+    }
+
+
+# Recipes
 
 
 def runs_table(results: Sequence[Result]) -> str:
-    """A row per recipe and protocol, beside the documented score."""
+    """A row per recipe and protocol, and per unfinished run."""
     if not results:
         return "No run has been recorded yet."
     notes, rows = Notes(), []
     for group in grouped(results):
-        done = [result for result in group if result["finished"]]
-        if done:
-            rows.append(_row(done, notes))
-        rows += [_unfinished(r, notes) for r in group if not r["finished"]]
-    head = ("recipe", "protocol", "honest test accuracy, %", "n")
-    more = (
-        *("best epoch on the test set, %", "documented", "parameters"),
-        *("multiply-adds", "time of a run"),
-    )
-    return "\n\n".join(
-        [
-            markdown([*head, *more], rows),
-            "Mean ± standard deviation over n seeds. The test images chose"
-            " nothing for an\nhonest accuracy. The document seems to report"
-            " the best epoch on the test set;\nits first score, whose protocol"
-            " is not stated, is beside that figure. The times\ninclude"
-            " validation and evaluation, on\n\n" + notes.text(),
-        ]
+        unfinished = [result.record.interrupted for result in group.result]
+        ended = group.drop(group.index[unfinished])
+        if len(ended):
+            accuracy = spread(ended.honest)
+            rows.append(_recipe(ended, accuracy, str(len(ended)), notes))
+        for index in group.index[unfinished]:
+            begun = group.loc[[index]]
+            n = f"seed {begun.seed.item()}"
+            rows.append(_recipe(begun, _so_far(begun), n, notes))
+    return (
+        f"{markdown(rows)}\n\n"
+        "Mean ± standard deviation over n seeds. The test images chose nothing"
+        " for an\nhonest accuracy. The document seems to report the best epoch"
+        " on the test set;\nits first score, whose protocol is not stated, is"
+        " beside that figure. The times\ninclude validation and evaluation,"
+        f" on\n\n{notes}"
     )
 
 
-def _row(group: Sequence[Result], notes: Notes) -> list[str]:
-    first = group[0]
-    honest = [result_files.honest(result) for result in group]
-    selected = [result_files.best_on_test(result) for result in group]
-    return [
-        title(first),
-        protocol(first),
-        spread([score for score in honest if score is not None]),
-        str(len(group)),
-        spread([score for score in selected if score is not None]),
-        _documented(first),
-        f"{first['parameters']:,}",
-        _millions(first["multiply_adds"]),
-        times(group, notes),
-    ]
+def _recipe(group: pd.DataFrame, accuracy: str, n: str, notes: Notes) -> Row:
+    first = group.result.iloc[0]
+    scores = documented.SCORES.get(first.record.arch)
+    return {
+        "recipe": title(first),
+        "protocol": protocol(first),
+        "honest test accuracy, %": accuracy,
+        "n": n,
+        "best epoch on the test set, %": spread(group.watched),
+        "documented": f"{scores[0]:.2f}" if scores else "–",
+        **_size(first),
+        "time of a run": times(group, notes),
+    }
 
 
-def _unfinished(result: Result, notes: Notes) -> list[str]:
-    """No accuracy, but how far it came."""
-    words = (
-        f"not finished: {result['epochs_run']} of"
-        f" {result['recipe']['epochs']} epochs"
-    )
-    return [
-        title(result),
-        protocol(result),
-        words + _so_far(result),
-        f"seed {result['seed']}",
-        spread([best for best in [result_files.best_on_test(result)] if best]),
-        _documented(result),
-        f"{result['parameters']:,}",
-        _millions(result["multiply_adds"]),
-        times([result], notes),
-    ]
-
-
-def _so_far(result: Result) -> str:
-    if not result["validation"]:
-        return ""
-    words = ", validation {:.2f}".format(100 * result["validation"]["accuracy"])
-    return words + " (test images)" * result["selected_on_test"]
-
-
-def _documented(result: Result) -> str:
-    scores = documented.SCORES.get(result["arch"])
-    return f"{scores[0]:.2f}" if scores else "–"
-
-
-def _millions(number: int) -> str:
-    return f"{number / 1e6:.1f} million"
+def _so_far(begun: pd.DataFrame) -> str:
+    """How far an unfinished run has trained."""
+    record, validation = begun.result.item().record, begun.validation.item()
+    text = f"not finished: {record.epochs_run} of {record.recipe.epochs} epochs"
+    if np.isnan(validation):
+        return text
+    images = " (test images)" * record.selected_on_test
+    return f"{text}, validation {100 * validation:.2f}{images}"
 
 
 def every_run(results: Sequence[Result]) -> str:
-    """A row per run, with what it was made from."""
+    """A row per run, with the commit that trained."""
     notes, rows = Notes(), []
-    for result in (r for group in grouped(results) for r in group):
-        test, validation = result["test"], result["validation"]
-        epochs = f"{result['epochs_run']} of {result['recipe']['epochs']}"
-        rows.append(
-            [
-                title(result),
-                protocol(result),
-                str(result["seed"]),
-                f"{100 * test['accuracy']:.2f}" if test else "–",
-                f"{test['examples'] - test['correct']}" if test else "–",
-                f"{100 * validation['accuracy']:.2f}" if validation else "–",
-                epochs + ", not finished" * (not result["finished"]),
-                _weights(result),
-                times([result], notes),
-                _commits(result),
-            ]
-        )
-    if not rows:
-        return "None yet."
-    head = ("recipe", "protocol", "seed", "test, %", "wrong", "validation, %")
-    more = ("epochs", "weights", "time", "commit")
-    return f"{markdown([*head, *more], rows)}\n\n{notes.text()}"
-
-
-def _weights(result: Result) -> str:
-    if result["weights"] == "best.keras":
-        return f"best epoch, {result['best_epoch'] + 1}"
-    return "last"
-
-
-def _commits(result: Result) -> str:
-    short = [c[:10] + "+" * c.endswith("+") for c in result["commits"]]
-    return ", ".join(short) or "not recorded"
+    for group in grouped(results):
+        for index, result in group.result.items():
+            record = result.record
+            wrong = "–"
+            if record.test_examples:
+                wrong = str(record.test_examples - record.test_correct)
+            weights = "last"
+            if record.weights == "best.keras":
+                weights = f"best epoch, {record.best_epoch + 1}"
+            epochs = f"{record.epochs_run} of {record.recipe.epochs}"
+            commits = [c[:10] + "+" * c.endswith("+") for c in record.commits]
+            run = group.loc[[index]]
+            rows.append(
+                {
+                    "recipe": title(result),
+                    "protocol": protocol(result),
+                    "seed": str(record.seed),
+                    "test, %": spread(run.test),
+                    "wrong": wrong,
+                    "validation, %": spread(run.validation),
+                    "epochs": epochs + ", not finished" * record.interrupted,
+                    "weights": weights,
+                    "time": times(run, notes),
+                    "commit": ", ".join(commits) or "not recorded",
+                }
+            )
+    return f"{markdown(rows)}\n\n{notes}" if rows else "None yet."
 
 
 # Experiments
@@ -282,214 +284,169 @@ def _commits(result: Result) -> str:
 def changes(result: Result, base: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a result that are not those of `base`.
 
-    An architecture brings its own recipe and its own layers: of those, only
-    what differs from that recipe is told beside the name.
+    Another architecture has another recipe and other layers: of those, only
+    what differs from that recipe is told.
     """
-    own = result_files.settings(result)
+    own = result.settings
     different = {k: v for k, v in own.items() if base.get(k) != v}
     if different.pop("data_fingerprint", None) and "data" not in different:
         different["data"] = f"{own['data']}, another"
     if "arch" in different:
         different.pop("network", None)
-        recipe = dataclasses.asdict(recipes.recipe_for(own["arch"]))
-        different = {
-            name: value
-            for name, value in different.items()
-            if name == "arch" or name not in recipe or recipe[name] != value
-        }
+        known = dataclasses.asdict(recipes.recipe_for(own["arch"]))
+        known["arch"] = None  # is told although it is the recipe's
+        for name in [n for n in different if n in known]:
+            if known[name] == different[name]:
+                del different[name]
     return different
 
 
 def label(different: Mapping[str, Any]) -> str:
-    """Changes in words."""
-    words = [f"{name}={_value(value)}" for name, value in different.items()]
-    return f"`{' '.join(words)}`" if words else "as the recipe"
+    """Changed settings as NAME=VALUE."""
+    texts = [
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in different.items()
+    ]
+    return f"`{' '.join(texts)}`" if texts else "as the recipe"
 
 
-def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _own(result: Result) -> dict[str, Any]:
-    """What a recipe and a run's options are unless told otherwise."""
-    recipe = recipes.recipe_for(result["arch"])
-    return {
-        **dataclasses.asdict(recipes.RunOptions()),
-        **dataclasses.asdict(recipe),
-        **{
-            name: value
-            for name, value in result_files.settings(result).items()
-            if name in ("network", "data", "data_fingerprint")
-        },
-    }
+def _beyond_recipe(result: Result) -> dict[str, Any]:
+    """The settings that are neither the recipe's nor the options' defaults."""
+    recipe = recipes.recipe_for(result.record.arch)
+    own = dataclasses.asdict(RunOptions()) | dataclasses.asdict(recipe)
+    names = ("network", "data", "data_fingerprint")
+    return changes(result, own | {n: result.settings[n] for n in names})
 
 
 def baseline(
-    arms: Sequence[Sequence[Result]], wanted: Mapping[str, Any]
-) -> Sequence[Result]:
-    """The arm that the others are compared with.
+    arms: Sequence[pd.DataFrame], wanted: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Returns the arm that the others are compared with.
 
     Args:
       arms: groups of runs.
-      wanted: settings that it has; if none, the one with the fewest changes
-        to its recipe, and among those the first.
+      wanted: settings of the baseline. Without any, the arm with the fewest
+        changes to its recipe is taken, and the first among several.
 
     Raises:
       ResultError: no arm, or several, have these settings.
     """
+    first = [arm.result.iloc[0] for arm in arms]
     if not wanted:
-        return min(arms, key=lambda arm: len(changes(arm[0], _own(arm[0]))))
+        counts = [len(_beyond_recipe(result)) for result in first]
+        return arms[counts.index(min(counts))]
     found = [
         arm
-        for arm in arms
-        if wanted.items() <= result_files.settings(arm[0]).items()
+        for arm, result in zip(arms, first, strict=True)
+        if wanted.items() <= result.settings.items()
     ]
     if len(found) != 1:
         raise ResultError(
-            f"baseline: expected the settings of one arm, came {dict(wanted)},"
+            f"baseline: expected the settings of one arm, got {dict(wanted)},"
             f" which {len(found)} have"
         )
     return found[0]
 
 
-def pairs(
-    one: Sequence[Result], two: Sequence[Result], name: str
-) -> list[float]:
-    """Differences one - two of the runs of the same seed that have both."""
-    others = {r["seed"]: r for r in two if r[name]}
-    return [
-        r[name]["accuracy"] - others[r["seed"]][name]["accuracy"]
-        for r in one
-        if r[name] and r["seed"] in others
-    ]
-
-
-def effect(differences: Sequence[float]) -> str:
-    """A paired difference in words, with the number of pairs."""
-    if not differences:
-        return "–"
-    found = paired(differences)
-    return f"{found} (n = {found.n})"
-
-
-def arms_of(results: Sequence[Result]) -> list[list[Result]]:
-    """The runs of an experiment, in arms that differ by more than a seed."""
-    return grouped(r for r in results if r["kind"] == "run")
+def arms_of(results: Iterable[Result]) -> list[pd.DataFrame]:
+    """Groups the runs of an experiment."""
+    return grouped(r for r in results if not isinstance(r.record, ScoreRecord))
 
 
 def runs_effects(results: Sequence[Result], wanted: Mapping[str, Any]) -> str:
     """A row per arm: budget, accuracies, and differences to the baseline.
 
-    Within an architecture that has several arms, the baseline is one of them
-    unless `wanted` says which.
+    Architectures that have several arms each have their own baseline, unless
+    `wanted` says which settings the baseline has.
     """
-    arms, notes = arms_of(results), Notes()
-    rows = []
-    for arm in arms:
-        rivals = [a for a in arms if a[0]["arch"] == arm[0]["arch"]]
+    arms, notes, rows = arms_of(results), Notes(), []
+    archs = [arm.result.iloc[0].record.arch for arm in arms]
+    for arm, arch in zip(arms, archs, strict=True):
+        rivals = [
+            a for a, other in zip(arms, archs, strict=True) if other == arch
+        ]
         several = len(rivals) > 1 and not wanted
         base = baseline(rivals if several else arms, wanted)
-        settings = result_files.settings(base[0])
+        first = arm.result.iloc[0]
+        text = label(changes(first, base.result.iloc[0].settings))
+        effects = [effect(pairs(arm, base, n)) for n in ("validation", "test")]
         if arm is base:
-            words = f"{title(arm[0])}, {label(changes(arm[0], _own(arm[0])))}"
-            effects = ["baseline", "baseline"]
-        else:
-            words = label(changes(arm[0], settings))
-            if several and len({a[0]["arch"] for a in arms}) > 1:
-                words = f"{title(arm[0])}, {words}"
-            effects = [
-                effect(pairs(arm, base, name))
-                for name in ("validation", "test")
-            ]
-        rows.append([words, *_figures(arm, notes), *effects])
-    head = ("what differs", "budget", "protocol", "seeds", "validation, %")
-    more = (
-        "test, %",
-        "time of a run",
-        "Δ validation, points",
-        "Δ test, points",
-    )
-    if not rows:
-        return ""
-    return f"{markdown([*head, *more], rows)}\n\n{notes.text()}"
+            text, effects = label(_beyond_recipe(first)), ["baseline"] * 2
+        if arm is base or (several and len({*archs}) > 1):
+            text = f"{title(first)}, {text}"
+        record = first.record
+        budget = f"{record.recipe.epochs} × {record.train_examples:,}"
+        if begun := [r for r in arm.result if r.record.interrupted]:
+            budget += (
+                f", not finished: seed {_numbers(r.seeds[0] for r in begun)}"
+            )
+        rows.append(
+            {
+                "what differs": text,
+                "budget": budget,
+                "protocol": protocol(first),
+                "seeds": _numbers(arm.seed),
+                "validation, %": spread(arm.validation),
+                "test, %": spread(arm.test),
+                "time of a run": times(arm, notes),
+                "Δ validation, points": effects[0],
+                "Δ test, points": effects[1],
+            }
+        )
+    return f"{markdown(rows)}\n\n{notes}" if rows else ""
 
 
-def _figures(arm: Sequence[Result], notes: Notes) -> list[str]:
-    first = arm[0]
-    epochs = first["recipe"]["epochs"]
-    unfinished = [r["seed"] for r in arm if not r["finished"]]
-    words = f"{epochs} × {first['train_examples']:,}"
-    if unfinished:
-        words += f", not finished: seed {', '.join(map(str, unfinished))}"
-    return [
-        words,
-        protocol(first),
-        ", ".join(str(r["seed"]) for r in arm),
-        spread(accuracies(arm, "validation")),
-        spread(accuracies(arm, "test")),
-        times(arm, notes),
-    ]
+def _numbers(numbers: Iterable[int], between: str = ", ") -> str:
+    return between.join(map(str, numbers))
 
 
 def networks(results: Sequence[Result]) -> str:
-    """A row per network: what it consists of."""
-    found = {}
-    for arm in arms_of(results):
-        first = arm[0]
-        found[result_files.network(first)] = [
-            title(first),
-            result_files.network(first),
-            f"{first['parameters']:,}",
-            _millions(first["multiply_adds"]),
-        ]
-    if len(found) < 2:
-        return ""
-    head = ("network", "layers", "parameters", "multiply-adds")
-    return markdown(head, found.values())
-
-
-def plain(score: Result) -> float:
-    """The mean accuracy of a score's networks, alone and without TTA."""
-    return statistics.fmean(m["plain"]["accuracy"] for m in score["members"])
+    """A row per network, if there are several: its layers."""
+    firsts = [arm.result.iloc[0] for arm in arms_of(results)]
+    rows = {
+        first.network: {
+            "network": title(first),
+            "layers": first.network,
+            **_size(first),
+        }
+        for first in firsts
+    }
+    return markdown([*rows.values()]) if len(rows) > 1 else ""
 
 
 def scores_effects(results: Sequence[Result]) -> str:
     """A row per way of scoring, beside the same networks without it."""
     rows = []
-    for group in grouped(r for r in results if r["kind"] == "score"):
-        first = group[0]
-        count, versions = len(first["members"]), first["tta"]["versions"]
-        way = [f"ensembles of {count}"] * (count > 1)
-        way += [f"--tta={versions}"] * (versions > 1)
-        own = label(changes(first, _own(first)))
+    for group in grouped(
+        r for r in results if isinstance(r.record, ScoreRecord)
+    ):
+        first = group.result.iloc[0]
+        members, versions = len(first.seeds), first.record.tta.versions
+        ways = [f"ensembles of {members}"] * (members > 1)
+        ways += [f"--tta={versions}"] * (versions > 1)
         rows.append(
-            [
-                f"{title(first)}, {own}",
-                ", ".join(way),
-                protocol(first),
-                "; ".join(_seeds(score) for score in group),
-                spread([plain(score) for score in group]),
-                spread(accuracies(group, "test")),
-                effect([s["test"]["accuracy"] - plain(s) for s in group]),
-            ]
+            {
+                "networks": f"{title(first)}, {label(_beyond_recipe(first))}",
+                "scored by": ", ".join(ways),
+                "protocol": protocol(first),
+                "seeds": "; ".join(
+                    _numbers(r.seeds, "+") for r in group.result
+                ),
+                "without, test %": spread(group.plain),
+                "with, test %": spread(group.test),
+                "Δ test, points": effect(group.test - group.plain),
+            }
         )
-    if not rows:
-        return ""
-    head = ("networks", "scored by", "protocol", "seeds", "without, test %")
-    return markdown([*head, "with, test %", "Δ test, points"], rows)
-
-
-def _seeds(score: Result) -> str:
-    return "+".join(map(str, result_files.seeds(score)))
+    return markdown(rows)
 
 
 def about(folder: pathlib.Path) -> dict[str, Any]:
-    """What a person wrote of an experiment: all of it may be missing.
+    """What a person wrote about an experiment; everything may be missing.
 
     Raises:
       ResultError: it has other fields than question, conclusion, baseline.
     """
-    path = folder / result_files.ABOUT
+    path = folder / ABOUT
     if not path.is_file():
         return {}
     try:
@@ -501,7 +458,7 @@ def about(folder: pathlib.Path) -> dict[str, Any]:
     except (AttributeError, KeyError, ValueError) as error:
         raise ResultError(
             f"{path}: expected question and conclusion, texts, and baseline,"
-            f" settings, came {error}"
+            f" settings, got {error}"
         ) from None
     return written
 
@@ -509,7 +466,7 @@ def about(folder: pathlib.Path) -> dict[str, Any]:
 def experiment(
     root: pathlib.Path, name: str, results: Mapping[str, Result]
 ) -> str:
-    """All that is known of an experiment."""
+    """Everything that is known about an experiment."""
     folder = f"{EXPERIMENTS}/{name}"
     found, written = in_folder(results, folder), about(root / folder)
     parts = [
@@ -517,14 +474,18 @@ def experiment(
         runs_effects(found, written.get("baseline", {})),
         scores_effects(found),
         networks(found),
-        trials(root / folder / result_files.TRIALS),
+        trials(root / folder / TRIALS),
         written.get("conclusion", ""),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def trials(path: pathlib.Path) -> str:
-    """Trials outside of the package, by their own columns."""
+    """The table of trials that this package did not run, as in the file.
+
+    Raises:
+      ResultError: a row has more or fewer cells than the header.
+    """
     if not path.is_file():
         return ""
     with open(path, encoding="utf-8", newline="") as file:
@@ -532,26 +493,23 @@ def trials(path: pathlib.Path) -> str:
     for row in rows:
         if len(row) != len(head):
             raise ResultError(
-                f"{path}: expected rows of {len(head)} cells, came {row}"
+                f"{path}: expected rows of {len(head)} cells, got {row}"
             )
-    return markdown(head, rows)
+    return markdown([dict(zip(head, row, strict=True)) for row in rows])
 
 
 def names(root: pathlib.Path) -> list[str]:
-    """Of the experiments."""
-    folder = root / EXPERIMENTS
-    if not folder.is_dir():
-        return []
-    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+    """The names of the experiments."""
+    return sorted(p.name for p in (root / EXPERIMENTS).glob("*") if p.is_dir())
 
 
 def documented_and_quick(results: Mapping[str, Result]) -> list[Result]:
-    """What the README shows."""
+    """The results that the README shows."""
     return [*in_folder(results, RUNS), *in_folder(results, QUICK)]
 
 
 def whole_text(root: pathlib.Path, results: Mapping[str, Result]) -> str:
-    """What results/README.md says."""
+    """The text of results/README.md."""
     shown = documented_and_quick(results)
     parts = [
         "# Results",
@@ -579,7 +537,7 @@ def whole_text(root: pathlib.Path, results: Mapping[str, Result]) -> str:
 
 
 def replaced(text: str, table: str) -> str:
-    """A README with the table between its two markers.
+    """Returns a README with the table between the two markers.
 
     Raises:
       ResultError: the markers are not there once each, in their order.

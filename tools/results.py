@@ -1,4 +1,4 @@
-"""What was trained and what came out: kept in results/, shown in the README.
+"""Keeps the results of trainings in results/, and makes tables of them.
 
 python tools/results.py add runs/X runs/Y            # a recipe as it stands
 python tools/results.py add runs/Z --experiment=ema  # anything else
@@ -7,11 +7,12 @@ python tools/results.py table                        # README, results/README
 python tools/results.py table --check                # are they up to date?
 python tools/results.py effects ema                  # paired differences
 
-`add` takes folders of runs, interrupted ones too, and what `evaluate` wrote
-about some; it copies what produced the numbers and leaves paths out. A result
-is never overwritten, except by the end of a run that was not finished. The
-folder experiments/<name>/ may hold an about.json with "question", "conclusion"
-(texts) and "baseline" (settings of the arm to compare with), and a trials.csv.
+`add` takes run folders, also of interrupted runs, and what `evaluate` wrote.
+`add` copies what produced the numbers, without paths, and never overwrites a
+result, except the beginning of the same run. The folder experiments/<name>/
+may hold an about.json with "question", "conclusion" (texts) and "baseline"
+(settings of the arm to compare with), and a trials.csv. The tables need the
+extra `test` (pandas, SciPy).
 """
 
 import argparse
@@ -20,6 +21,7 @@ import pathlib
 import sys
 
 import result_files
+import result_records
 import result_tables
 
 from mnistpipe.errors import UserError
@@ -29,31 +31,31 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def add(arguments: argparse.Namespace) -> None:
+    """Stores run folders and evaluations."""
     root = arguments.root / "results"
     for path in arguments.paths:
         if path.endswith(".json"):
-            result = result_files.from_card(path)
+            result = result_records.from_evaluation(path)
         else:
-            result = result_files.from_run(path, arguments.commit)
+            result = result_records.from_run(path, arguments.commit)
         print(result_files.add(result, root, arguments.experiment))
 
 
 def written(root: pathlib.Path) -> dict[pathlib.Path, str]:
-    """The files that are made from the results, and their text."""
-    results = result_files.read(root / "results")
-    shown = result_tables.documented_and_quick(results)
-    readme = root / "README.md"
-    table = result_tables.runs_table(shown)
+    """Returns the files that are made from the results, with their text."""
+    folder, readme = root / "results", root / "README.md"
+    results = result_files.read(folder)
+    table = result_tables.runs_table(
+        result_tables.documented_and_quick(results)
+    )
     return {
         readme: result_tables.replaced(readme.read_text("utf-8"), table),
-        root / "results" / "README.md": result_tables.whole_text(
-            root / "results", results
-        ),
+        folder / "README.md": result_tables.whole_text(folder, results),
     }
 
 
 def outdated(root: pathlib.Path) -> list[pathlib.Path]:
-    """Of these files, those that are not what the results make."""
+    """Returns the files whose text is not what the results make."""
     return [
         path
         for path, text in written(root).items()
@@ -62,10 +64,11 @@ def outdated(root: pathlib.Path) -> list[pathlib.Path]:
 
 
 def table(arguments: argparse.Namespace) -> None:
+    """Writes the tables, or says which are out of date."""
+    state = "is not what the results make" if arguments.check else "written"
     old = outdated(arguments.root)
     for path in old:
-        print(f"{path.relative_to(arguments.root)}", end=" ")
-        print("is not what the results make" if arguments.check else "written")
+        print(path.relative_to(arguments.root), state)
     if arguments.check:
         sys.exit(bool(old))
     for path, text in written(arguments.root).items():
@@ -75,19 +78,20 @@ def table(arguments: argparse.Namespace) -> None:
 
 
 def effects(arguments: argparse.Namespace) -> None:
+    """Prints experiments."""
     root = arguments.root / "results"
     results, known = result_files.read(root), result_tables.names(root)
     for name in arguments.names or known:
         if name not in known:
-            raise result_files.ResultError(
-                f"expected one of {', '.join(known) or 'none'}, came {name}"
+            raise result_records.ResultError(
+                f"expected one of {', '.join(known) or 'none'}, got {name}"
             )
-        print(
-            f"### {name}\n\n{result_tables.experiment(root, name, results)}\n"
-        )
+        text = result_tables.experiment(root, name, results)
+        print(f"### {name}\n\n{text}\n")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -95,25 +99,26 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--root", type=pathlib.Path, default=ROOT, help="the checkout"
     )
     commands = parser.add_subparsers(required=True)
-    one = commands.add_parser("add", help="keep results")
-    one.add_argument("paths", nargs="+", help="folders of runs, or evaluations")
-    one.add_argument("--experiment", default="", help="where it belongs")
+    one = commands.add_parser("add", help="store results")
+    one.add_argument("paths", nargs="+", help="run folders, or evaluations")
+    one.add_argument("--experiment", default="", help="the experiment's name")
     one.add_argument(
-        "--commit", default="", help="of a run that could not record its own"
+        "--commit", default="", help="for a run that recorded no commit"
     )
     one.set_defaults(command=add)
     one = commands.add_parser("table", help="rewrite the tables")
     one.add_argument("--check", action="store_true", help="write nothing")
     one.set_defaults(command=table)
     one = commands.add_parser("effects", help="print paired differences")
-    one.add_argument("names", nargs="*", help="of experiments; none is all")
+    one.add_argument("names", nargs="*", help="experiments; all by default")
     one.set_defaults(command=effects)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Runs one command; an error is one line."""
     arguments = parse(argv)
-    # As in main.py: errors of CUDA where there is no GPU are nobody's.
+    # Without a GPU, CUDA's errors say nothing to the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         arguments.command(arguments)

@@ -1,0 +1,380 @@
+"""One result of results/: what its JSON holds, and where the figures come from.
+
+A result describes one run (kind "run"), or finished networks that were scored
+in another way than their runs scored them: with test-time augmentation or as
+an ensemble (kind "score"). Accuracies are shares, times are in seconds, and a
+history has one number per epoch. A result holds no path of a machine.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from mnistpipe import safejson
+from mnistpipe.errors import UserError
+from mnistpipe.networks import architectures, layers
+from mnistpipe.recipes import Interval
+from mnistpipe.runs import finished
+from mnistpipe.runs.record import Count, Hardware, Provenance, RunRecord, Share
+
+# Options that only say where and when a run happens. The seed is stored apart.
+_WHERE = {"data", "run_dir", "resume", "save_every", "verbose", "seed"}
+_WHERE |= {"evaluate_test", "watch_test"}
+# Options that change a result by rounding only.
+_ROUNDING = {"input", "jit_compile", "steps_per_execution", "strategy"}
+# Fields of a run's record that its result does not hold under their names.
+_NOT_KEPT = {"devices", "run_dir", "steps", "images_per_second", "per_class"}
+_NOT_KEPT |= {"interrupted", "duration_seconds", "test_accuracy", "test_loss"}
+_NOT_KEPT |= {"test_examples", "test_correct"}
+_OF_RUN = {"seed", "finished", "epochs_run", "validation", "weights", "input"}
+_OF_RUN |= {"best_epoch", "seconds", "fit_seconds", "resumed_at_steps"}
+_OF_RUN |= {"history"}
+_COUNTS = ("accuracy", "correct", "examples")
+_DATA = ("name", "fingerprint", "test_fingerprint")
+_SHAPING = ("conv", "dense", "pool", "global", "flatten")
+
+
+class ResultError(UserError):
+    """A result that is refused; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TestScore:
+    """How many test images were recognised."""
+
+    accuracy: Share
+    correct: Count
+    examples: Annotated[int, Interval(1, 2**63 - 1)]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if the accuracy contradicts the counts."""
+        if self.accuracy != self.correct / self.examples:
+            raise ValueError(
+                f"accuracy: expected {self.correct} / {self.examples}, got"
+                f" {self.accuracy}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Tta:
+    """Test-time augmentation: versions of each image, and their seed."""
+
+    versions: Annotated[int, Interval(1, 2**31)]
+    seed: Count
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One network of a score.
+
+    Attributes:
+      result: the name of its run's result.
+      seed: the run's seed.
+      plain: what the run scored.
+      alone: what the network scores alone, with test-time augmentation.
+      commits: of the training, as in the run's record, like the following.
+      versions: of the packages, by name.
+      hardware: of the machine.
+    """
+
+    result: str
+    seed: Count
+    plain: TestScore
+    alone: TestScore
+    commits: tuple[str, ...]
+    versions: Mapping[str, str]
+    hardware: Hardware
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScoreRecord(Provenance):
+    """A score of networks that differ by seed only."""
+
+    test: TestScore
+    tta: Tta
+    members: tuple[Member, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The JSON of a result, and the record that the JSON describes."""
+
+    content: Mapping[str, Any]
+    record: RunRecord | ScoreRecord
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of the run, or of each member of the ensemble."""
+        if isinstance(self.record, RunRecord):
+            return [self.record.seed]
+        return [member.seed for member in self.record.members]
+
+    def accuracy(self, name: str) -> float | None:
+        """The accuracy on the test or validation images, if measured."""
+        return (self.content.get(name) or {}).get("accuracy")
+
+    @property
+    def network(self) -> str:
+        """The layers that give the network its shape, in one line."""
+        texts = [row[0] for row in self.content["layers"]]
+        return ", ".join(t for t in texts if t.split()[0] in _SHAPING)
+
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes a run of one seed by more than rounding."""
+        recipe, options = self.record.recipe, self.record.options
+        unused = _WHERE | _ROUNDING | {*recipe.unused_fields()}
+        if options.validation != "split":
+            unused.add("validation_size")
+        values = dataclasses.asdict(recipe) | dataclasses.asdict(options)
+        return {
+            "network": self.network,
+            "data": self.record.data.name,
+            "data_fingerprint": self.record.data.fingerprint,
+            **{name: v for name, v in values.items() if name not in unused},
+        }
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A text that is the same for results that should be averaged."""
+        own: dict[str, Any] = {"settings": self.settings}
+        if isinstance(self.record, ScoreRecord):
+            own |= {"tta": self.record.tta.versions, "of": len(self.seeds)}
+        return json.dumps(own, sort_keys=True)
+
+    @property
+    def stem(self) -> str:
+        """The name of the file, without .json.
+
+        The name ends with a hash of the settings and seeds, not of figures:
+        there is one file for one question.
+        """
+        names = ("recipe", "options", "layers", "data")
+        asked = {name: self.content[name] for name in names}
+        asked["seeds"] = self.seeds
+        ends = sorted({min(self.seeds), max(self.seeds)})
+        mark = f"seed{'to'.join(map(str, ends))}"
+        if isinstance(self.record, ScoreRecord):
+            asked["tta"] = self.content["tta"]
+            mark += f"-tta{self.record.tta.versions}"
+        text = json.dumps(asked, sort_keys=True).encode()
+        digest = hashlib.sha256(text).hexdigest()[:10]
+        protocol = self.record.options.validation
+        return f"{self.record.arch}-{protocol}-{mark}-{digest}"
+
+
+def decode(content: Any, name: str = "result") -> Result:
+    """Returns the result that parsed JSON describes.
+
+    Recipe fields that are newer than the result are off.
+
+    Raises:
+      ResultError: one line that begins with `name`: a field has a wrong type,
+        or is out of range.
+    """
+    kind = content.get("kind") if isinstance(content, dict) else content
+    try:
+        if kind not in ("run", "score"):
+            raise ValueError(f"kind: expected run or score, got {kind!r:.80}")
+        _check_layers(content.get("layers"))
+        record = _run(content) if kind == "run" else _score(content)
+    except ValueError as error:
+        raise ResultError(f"{name}: {error}") from None
+    return Result(content, record)
+
+
+def _check_layers(rows: Any) -> None:
+    kinds = [[*map(type, r)] for r in rows] if isinstance(rows, list) else rows
+    if kinds is None or any(kind != [str, int, int] for kind in kinds):
+        raise ValueError(
+            "layers: expected rows of a text, parameters and multiply-adds,"
+            f" got {rows!r:.80}"
+        )
+
+
+def _run(content: Mapping[str, Any]) -> RunRecord:
+    given = {
+        **_with_seed(content, content.get("seed")),
+        "interrupted": not safejson.decode(
+            bool, content.get("finished"), "finished"
+        ),
+        "duration_seconds": content.get("seconds"),
+    }
+    if content.get("test") is not None:
+        test = safejson.decode(TestScore, content["test"], "test")
+        given |= {f"test_{name}": getattr(test, name) for name in _COUNTS}
+    return RunRecord.from_json(given)
+
+
+def _score(content: Mapping[str, Any]) -> ScoreRecord:
+    members = content.get("members")
+    seeds = [
+        member.seed
+        for member in safejson.decode(tuple[Member, ...], members, "members")
+    ]
+    if not seeds:
+        raise ValueError("members: expected at least one, got none")
+    return ScoreRecord.from_json(_with_seed(content, seeds[0]))
+
+
+def _with_seed(content: Mapping[str, Any], seed: Any) -> dict[str, Any]:
+    """Puts the seed where a run's record has it: with the other options."""
+    options = content.get("options")
+    if isinstance(options, dict):
+        options = {**options, "seed": seed}
+    return {**content, "seed": seed, "options": options}
+
+
+def describe(
+    record: RunRecord | ScoreRecord, rows: Sequence[Sequence[str | int]]
+) -> dict[str, Any]:
+    """Returns the JSON of a result, which `decode` reads.
+
+    Args:
+      record: what is described.
+      rows: for each layer a text, its parameters and its multiply-adds.
+    """
+    facts = record.to_json()
+    content = {
+        "kind": "score",
+        **{name: v for name, v in facts.items() if name not in _NOT_KEPT},
+        "multiply_adds": sum(row[2] for row in rows),
+        "data": {name: facts["data"][name] for name in _DATA},
+        "options": {
+            name: value
+            for name, value in facts["options"].items()
+            if name not in _WHERE
+        },
+        "layers": rows,
+    }
+    if isinstance(record, ScoreRecord):
+        return {n: v for n, v in content.items() if n not in _OF_RUN}
+    content |= {
+        "kind": "run",
+        "finished": not record.interrupted,
+        "seconds": record.duration_seconds,
+        "test": None,
+        "validation": None,
+    }
+    if record.test_accuracy is not None:
+        content["test"] = {name: facts[f"test_{name}"] for name in _COUNTS}
+    figures, epoch = record.history.get("val_accuracy"), record.judged_epoch
+    if figures and epoch is not None:
+        examples = record.validation_examples
+        content["validation"] = {
+            "accuracy": figures[epoch],
+            "examples": examples,
+        }
+    return content
+
+
+def from_run(path: str, commit: str = "") -> Result:
+    """Reads the result of a run from the run's folder.
+
+    Args:
+      path: the folder. A run that Ctrl-C or SIGTERM ended has results too.
+      commit: the commit that trained, for a run that could not record it.
+
+    Raises:
+      UserError: the folder has no run, or a figure is missing.
+    """
+    run = finished.read(path)
+    record, sizes = run.record, finished.sizes([run])
+    if commit and not record.commits:
+        record = dataclasses.replace(record, commits=(commit,))
+    placed = architectures.place(record.recipe, sizes.shape, sizes.classes)
+    rows = [[text_of(p.layer), p.parameters, p.multiply_adds] for p in placed]
+    return decode(json.loads(json.dumps(describe(record, rows))), path)
+
+
+def text_of(layer: layers.Layer) -> str:
+    """Describes a layer in a few words, such as "conv 3x3 32 valid"."""
+    match layer:
+        case layers.Conv(kernel_size=size, strides=strides, dilation_rate=rate):
+            text = f"conv {size}x{size} {layer.filters}"
+            text += f" stride {strides}" * (strides > 1)
+            text += f" dilated {rate}" * (rate > 1)
+            return text + " valid" * (layer.padding == "valid")
+        case layers.Dense(units=units):
+            return f"dense {units}"
+        case layers.Dropout(rate=rate):
+            return f"dropout {rate}"
+        case layers.Activation(activation=activation):
+            return activation
+    names = {
+        layers.BatchNorm: "norm",
+        layers.MaxPool: "pool",
+        layers.GlobalPool: "global pool",
+        layers.Flatten: "flatten",
+    }
+    return names[type(layer)]
+
+
+def from_evaluation(path: str) -> Result:
+    """Reads the result of an evaluation from its JSON and its runs' folders.
+
+    Raises:
+      UserError: the file is no evaluation, a run's folder is gone, or the
+        runs cannot be compared with the evaluation.
+    """
+    scored = parse(pathlib.Path(path))
+    wanted = {"members", "tta", "test", "versions", "hardware", *_COUNTS}
+    if missing := sorted(wanted - {*scored}):
+        raise ResultError(
+            f"{path}: expected what evaluate --json prints, got JSON without"
+            f" {', '.join(missing)}"
+        )
+    runs = [from_run(member["run"]) for member in scored["members"]]
+    for run in runs:
+        if run.settings != runs[0].settings:
+            raise ResultError(f"{path}: expected runs that differ by seed only")
+        own = run.record.data.test_fingerprint
+        if not run.content["test"] or own != scored["test"]["fingerprint"]:
+            raise ResultError(
+                f"{path}: expected runs that were scored on this test set"
+            )
+    members = [
+        {
+            "result": run.stem,
+            "plain": run.content["test"],
+            "alone": {name: member[name] for name in _COUNTS},
+            **{
+                name: run.content[name]
+                for name in ("seed", "commits", "versions", "hardware")
+            },
+        }
+        for run, member in zip(runs, scored["members"], strict=True)
+    ]
+    first = runs[0].content
+    content = {
+        **{name: v for name, v in first.items() if name not in _OF_RUN},
+        "kind": "score",
+        "test": {name: scored[name] for name in _COUNTS},
+        "tta": scored["tta"],
+        "members": sorted(members, key=lambda member: member["seed"]),
+        "commits": scored.get("commits", []),
+        "versions": scored["versions"],
+        "hardware": scored["hardware"],
+    }
+    return decode(content, path)
+
+
+def parse(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+      ResultError: the file cannot be read or holds something else.
+    """
+    try:
+        content = safejson.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("a list or a word")
+    except (OSError, ValueError) as error:
+        raise ResultError(
+            f"{path}: expected a result as JSON, got {error}"
+        ) from None
+    return content
