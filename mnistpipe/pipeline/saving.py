@@ -14,102 +14,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from mnistpipe import pipeline
 from mnistpipe.pipeline.compose import Compose
 from mnistpipe.pipeline.transform import Transform
-from mnistpipe.pipeline.transforms.affine import RandomAffine
-from mnistpipe.pipeline.transforms.appearance.color import (
-    ColorJitter,
-    Grayscale,
-    Hue,
-    Saturation,
-)
-from mnistpipe.pipeline.transforms.appearance.filters import (
-    GaussianBlur,
-    Sharpness,
-)
-from mnistpipe.pipeline.transforms.appearance.morphology import StrokeThickness
-from mnistpipe.pipeline.transforms.appearance.tone import (
-    AutoContrast,
-    Equalize,
-    Gamma,
-    Invert,
-    Posterize,
-    Solarize,
-)
-from mnistpipe.pipeline.transforms.choose import OneOf, SomeOf
-from mnistpipe.pipeline.transforms.elastic import ElasticDistortion
-from mnistpipe.pipeline.transforms.erasing import RandomErasing
-from mnistpipe.pipeline.transforms.normalize import (
-    FeaturewiseNormalize,
-    SamplewiseNormalize,
-    ZCAWhitening,
-)
-from mnistpipe.pipeline.transforms.perspective import (
-    GridDistortion,
-    RandomPerspective,
-)
-from mnistpipe.pipeline.transforms.pixels import (
-    Apply,
-    Brightness,
-    ChannelShift,
-    Contrast,
-    GaussianNoise,
-    Rescale,
-)
-from mnistpipe.pipeline.transforms.policies.augmix import AugMix
-from mnistpipe.pipeline.transforms.policies.randaugment import (
-    RandAugment,
-    TrivialAugmentWide,
-)
-from mnistpipe.pipeline.transforms.resize import (
-    CenterCrop,
-    Pad,
-    RandomCrop,
-    RandomResizedCrop,
-    Resize,
-)
 
 TRANSFORMS = {
-    transform.__name__: transform
-    for transform in (
-        Apply,
-        AugMix,
-        AutoContrast,
-        Brightness,
-        CenterCrop,
-        ChannelShift,
-        ColorJitter,
-        Contrast,
-        ElasticDistortion,
-        Equalize,
-        FeaturewiseNormalize,
-        Gamma,
-        GaussianBlur,
-        GaussianNoise,
-        Grayscale,
-        GridDistortion,
-        Hue,
-        Invert,
-        OneOf,
-        Pad,
-        Posterize,
-        RandAugment,
-        RandomAffine,
-        RandomCrop,
-        RandomErasing,
-        RandomPerspective,
-        RandomResizedCrop,
-        Rescale,
-        Resize,
-        SamplewiseNormalize,
-        Saturation,
-        Sharpness,
-        Solarize,
-        SomeOf,
-        StrokeThickness,
-        TrivialAugmentWide,
-        ZCAWhitening,
-    )
+    name: exported
+    for name, exported in sorted(vars(pipeline).items())
+    if isinstance(exported, type)
+    and issubclass(exported, Transform)
+    and exported is not Transform
 }
 
 
