@@ -104,7 +104,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
 
     Where a step leaves no weights, Ctrl-C waits for the next one.
     """
-    begin = state.Keeper.on_train_batch_begin
+    begin = state.StateCallback.on_train_batch_begin
 
     def interrupted(self, batch, logs=None):
         begin(self, batch, logs)
@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(state.Keeper, "on_train_batch_begin", interrupted)
+        patch.setattr(state.StateCallback, "on_train_batch_begin", interrupted)
         metrics = test_resume.run(tmp_path, RECIPE, input="auto")
     assert metrics.interrupted
     assert metrics.steps == (3 if BACKEND == "jax" else 2)

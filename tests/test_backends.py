@@ -85,7 +85,7 @@ def test_it_trains(tmp_path, rng, backend, monkeypatch):
     options = helpers.quick_options(
         tmp_path / "run", resume=str(tmp_path / "run"), input="auto"
     )
-    words = rf"came backend tensorflow \(the run has {backend}\)"
+    words = rf"got backend tensorflow \(the run has {backend}\)"
     with pytest.raises(UserError, match=words):
         train.train(
             finished.read(str(tmp_path / "run")).record.recipe,
@@ -131,7 +131,7 @@ def test_a_backend_that_does_not_exist_is_one_line(tmp_path):
     done = in_process(
         "abacus", "-m", "mnistpipe.main", "--arch=pool2m", cwd=tmp_path
     )
-    check_one_line(done, "came abacus")
+    check_one_line(done, "got abacus")
     assert not list(tmp_path.iterdir())
 
 
@@ -140,7 +140,7 @@ def test_a_backend_that_is_not_installed_is_one_line(monkeypatch):
         raise ModuleNotFoundError("No module named 'jax'", name="jax")
 
     monkeypatch.setattr(importlib, "import_module", import_module)
-    with pytest.raises(UserError, match="came jax, which is not installed"):
+    with pytest.raises(UserError, match="got jax, which is not installed"):
         backends.load()
 
 
@@ -156,7 +156,7 @@ def test_what_else_is_missing_stays_loud(monkeypatch):
 def test_a_backend_that_keras_did_not_take_is_refused(monkeypatch):
     """Keras 2 has no others and says nothing."""
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    with pytest.raises(UserError, match=r"came jax, and Keras .* took tensor"):
+    with pytest.raises(UserError, match=r"got jax, and Keras .* took tensor"):
         backends.load()
 
 

@@ -1,4 +1,4 @@
-"""Which devices train, and what is said to fit into one."""
+"""Which devices train, and what happens where memory is short."""
 
 import dataclasses
 import os
@@ -7,17 +7,14 @@ import subprocess
 import sys
 
 import helpers
+import keras
 import pytest
 import tensorflow as tf
 
 from mnistpipe.networks import models
-from mnistpipe.recipes import RunOptions
+from mnistpipe.recipes import RecipeError, RunOptions
 from mnistpipe.runs import summary
-from mnistpipe.training import distribution, feeding, protocol
-
-MIB = 2**20
-GPU = "/device:GPU:0"
-
+from mnistpipe.training import distribution, feeding, protocol, train
 
 # Without a GPU, one device
 
@@ -32,8 +29,6 @@ def test_one_device_is_all_that_mirrored_finds():
 
 
 def test_mirrored_on_one_device_just_works(tmp_path, monkeypatch):
-    from mnistpipe.training import train
-
     monkeypatch.setattr(models, "build", helpers.tiny_network)
     options = helpers.quick_options(tmp_path, strategy="mirrored")
     metrics = train.train(
@@ -49,96 +44,70 @@ def test_mirrored_on_one_device_just_works(tmp_path, monkeypatch):
 # Memory
 
 
-def test_tensorflow_tells_its_limits():
-    """Of the CPU, since there is no GPU: the same call for both."""
-    limits = distribution.memory_limits()
-    assert limits["/device:CPU:0"] >= 256 * MIB
-    assert distribution.free_memory() == {}
-
-
 @pytest.mark.parametrize(
-    ("size", "free", "path", "words"),
+    ("asked", "gpu", "most", "path"),
     [
-        (1, {}, "host", "no GPU"),
-        (45 * MIB, {GPU: 90 * MIB}, "device", "45.0 MiB are no more than 50%"),
-        (
-            45 * MIB + 1,
-            {GPU: 90 * MIB},
-            "host",
-            "are more than 50% of the 90.0",
-        ),
-        # The least of several, all of which get a copy.
-        (
-            45 * MIB,
-            {GPU: 9000 * MIB, "/device:GPU:1": 80 * MIB},
-            "host",
-            "80.0 MiB that are free on /device:GPU:1",
-        ),
-        (1, {GPU: None}, "host", "GPU:0 does not tell its memory"),
-        (1, {GPU: 0}, "host", "0.0 MiB that are free"),
+        ("auto", True, 300 * 784, "device"),
+        ("auto", True, 300 * 784 - 1, "host"),
+        ("auto", False, 300 * 784, "host"),
+        ("host", True, 300 * 784, "host"),
+        ("device", True, 1000, "device"),
     ],
 )
-def test_the_images_go_where_they_fit(size, free, path, words):
-    chosen, why = distribution.choose_input(size, free)
-    assert chosen == path
-    assert words in why
-    assert why.startswith(f"input: {path}, since ") and "\n" not in why
-
-
-class Gpu:
-    name = GPU
-
-
-@pytest.mark.parametrize(
-    ("limits", "free"), [({GPU: 100}, {GPU: 70}), ({}, {GPU: None})]
-)
-def test_what_is_free_is_the_limit_without_what_is_taken(
-    monkeypatch, limits, free
+def test_auto_takes_the_device_of_a_gpu_up_to_a_bound(
+    monkeypatch, capsys, asked, gpu, most, path
 ):
-    monkeypatch.setattr(
-        tf.config, "list_logical_devices", lambda kind: [Gpu] * (kind == "GPU")
-    )
-    monkeypatch.setattr(
-        tf.config.experimental, "get_memory_info", lambda name: {"current": 30}
-    )
-    monkeypatch.setattr(distribution, "memory_limits", lambda: limits)
-    assert distribution.free_memory() == free
-
-
-@pytest.mark.parametrize(
-    ("asked", "free", "path"),
-    [
-        ("auto", 100 * MIB, "device"),
-        ("auto", 1000, "host"),
-        ("host", 100 * MIB, "host"),
-        ("device", 1000, "device"),
-        ("auto", None, "host"),  # without a GPU
-    ],
-)
-def test_auto_says_what_it_chose(
-    monkeypatch, capsys, tmp_path, asked, free, path
-):
-    """300 images of 784 bytes; what was asked for is not talked about."""
-    cpu = "/device:CPU:0"
-    monkeypatch.setattr(
-        distribution, "free_memory", lambda: {} if free is None else {cpu: free}
-    )
-    digits = helpers.few_digits()
-    options = RunOptions(validation_size=50, input=asked)
-    feed = feeding.make_feed(
-        helpers.quick_recipe(),
-        options,
-        helpers.tiny_network(helpers.quick_recipe(), (28, 28, 1), 10),
-        protocol.split_rows(options, digits),
-        10,
-    )
-    assert feed.path == path
+    """300 images of 784 bytes, 50 of which validate."""
+    monkeypatch.setattr(distribution, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(feeding, "_MOST_ON_DEVICE", most)
+    options = RunOptions(validation_size=50, input=asked, jit_compile="off")
+    assert make_feed(options).path == path
     told = capsys.readouterr().err
-    if asked == "auto" and free is not None:
-        assert told.startswith(f"input: {path}, since the images' 0.2 MiB")
+    if (asked, gpu, path) == ("auto", True, "host"):
+        assert told.startswith("input: host, since the images have 0 MiB")
         assert told.count("\n") == 1
     else:
         assert told == ""
+
+
+def make_feed(options):
+    return feeding.make_feed(
+        helpers.quick_recipe(),
+        options,
+        helpers.tiny_network(helpers.quick_recipe(), (28, 28, 1), 10),
+        protocol.split_rows(options, helpers.few_digits()),
+        10,
+    )
+
+
+def test_the_bound_is_a_gibibyte():
+    assert feeding._MOST_ON_DEVICE == 2**30
+
+
+@pytest.mark.parametrize("place", ["fit", "constant"])
+@pytest.mark.parametrize("path", ["host", "device"])
+def test_too_little_memory_is_one_line_with_advice(
+    monkeypatch, tmp_path, path, place
+):
+    """In the training, and while the images are put on the device."""
+
+    def exhausted(*_, **__):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM of 9\nbytes")
+
+    monkeypatch.setattr(models, "build", helpers.tiny_network)
+    if place == "fit":
+        monkeypatch.setattr(keras.Model, "fit", exhausted)
+    elif path == "host":
+        pytest.skip("the host path puts no images on the device")
+    else:
+        monkeypatch.setattr(feeding.layers, "Resident", exhausted)
+    options = helpers.quick_options(tmp_path / "run", input=path)
+    with pytest.raises(RecipeError) as error:
+        train.train(helpers.quick_recipe(), options, helpers.few_digits())
+    assert "got 'OOM of 9'" in str(error.value)
+    assert "smaller --batch_size" in str(error.value)
+    assert ("--input=host" in str(error.value)) == (path == "device")
+    assert "\n" not in str(error.value)
 
 
 # Two

@@ -422,8 +422,8 @@ def refused_load(path):
 
 
 def test_load_refuses_what_is_no_network(tmp_path):
-    assert "came no file" in refused_load(tmp_path / "nowhere.keras")
-    assert "came no file" in refused_load(tmp_path)
+    assert "got no file" in refused_load(tmp_path / "nowhere.keras")
+    assert "got no file" in refused_load(tmp_path)
     text = tmp_path / "text.keras"
     text.write_text("not a network")
     assert "another kind" in refused_load(text)

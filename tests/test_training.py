@@ -196,7 +196,7 @@ def test_more_than_there_is_leaves_no_folder(tmp_path, digits, wrong):
 
 def test_an_execution_may_not_reach_into_the_next_epoch(tmp_path, digits):
     """Keras would take 6 steps for an epoch of 5."""
-    with pytest.raises(RecipeError, match=r"\(1, 5\), came 3"):
+    with pytest.raises(RecipeError, match=r"\(1, 5\), got 3"):
         run(tmp_path / "run", digits, steps_per_execution=3)
     assert not (tmp_path / "run").exists()
 

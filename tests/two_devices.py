@@ -166,15 +166,15 @@ def test_a_run_goes_on_with_as_many_devices(small, tmp_path, monkeypatch):
     test_resume.run(tmp_path, recipe, strategy="mirrored")
     longer = recipe.replace(epochs=2)
     monkeypatch.setattr(distribution, "names", lambda: ["/device:CPU:0"])
-    with pytest.raises(UserError, match=r"expected the 2 devices .* came 1"):
+    with pytest.raises(UserError, match=r"expected the 2 devices .* got 1"):
         test_resume.go_on(tmp_path, longer, strategy="mirrored")
 
 
 @pytest.mark.parametrize(
     ("batch_size", "options", "words"),
     [
-        (1, {}, "each of the 2 devices, came 1 with a batch of 1"),
-        (61, {}, "came 61 with a batch of 1"),  # 123 = 61 + 61 + 1
+        (1, {}, "each of the 2 devices, got 1 with a batch of 1"),
+        (61, {}, "got 61 with a batch of 1"),  # 123 = 61 + 61 + 1
         (30, {"jit_compile": "on"}, "auto or off with 2 devices"),
     ],
 )

@@ -227,7 +227,7 @@ def _epoch(recipe: recipes.Recipe, digits: data.Digits) -> dict[str, Any]:
             )
         )
         validations = stack.enter_context(_timed(keras.Model, "evaluate"))
-        states = stack.enter_context(_timed(state.Keeper, "save"))
+        states = stack.enter_context(_timed(state.StateCallback, "save"))
         networks = stack.enter_context(
             _timed(runfolder.RunFolder, "save_network")
         )

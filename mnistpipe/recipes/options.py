@@ -46,8 +46,8 @@ class RunOptions:
         default=False)
     input: str = field(
         str, "Dataset", "where pictures are gathered and augmented: 'device'"
-        " keeps the data on the device; 'auto' is 'device' on a GPU whose"
-        " memory holds the data, else 'host'",
+        " keeps the data on the device; 'auto' is 'device' on a GPU if the"
+        " images have at most 1 GiB, else 'host'",
         choices=("auto", "host", "device"), default="auto")
 
     run_dir: str = field(

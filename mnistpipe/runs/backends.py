@@ -1,13 +1,13 @@
-"""Which of Keras' backends computes: TensorFlow, or under Keras 3 another.
+"""Keras' backend: TensorFlow, or under Keras 3 also JAX or PyTorch.
 
     KERAS_BACKEND=jax python -m mnistpipe.main --arch=pool2m
 
-The networks are stock layers and tf.data feeds every backend, so the host
-path trains on each. The device path, strategies of several devices and the
-pipeline's Keras layers are made of TensorFlow, and of it alone.
+The host path trains on every backend, because the networks are stock layers
+and tf.data feeds all backends. The device path, strategies of several devices
+and the pipeline's Keras layers need TensorFlow.
 
-Keras is imported where it is needed: what it says of a backend that cannot be
-had is turned into one line first.
+Functions import Keras themselves, so that `load` can turn Keras' errors about
+a backend into one line first.
 """
 
 import contextlib
@@ -24,49 +24,49 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 
 class BackendError(UserError):
-    """A backend that cannot be had; the message is one line."""
+    """A backend that cannot be used; the message is one line."""
 
 
 def load() -> str:
-    """Imports Keras with the backend that it is told; returns its name.
+    """Imports Keras with the backend of KERAS_BACKEND; returns its name.
 
     Raises:
-      BackendError: that one is not installed, or does not train here.
+      BackendError: the backend is not installed, or does not train here.
     """
     wanted = os.environ.get(VARIABLE) or "tensorflow"
     try:
         keras = importlib.import_module("keras")
     except ImportError as error:
-        # Anything else that is missing is no matter of backends.
+        # Another missing package has nothing to do with backends.
         if (error.name or "").split(".")[0] not in BACKENDS[1:]:
             raise
         raise _error(f"{error.name}, which is not installed") from None
-    except ValueError:  # Keras' word for a name that it does not know
+    except ValueError:  # Keras does not know the name.
         raise _error(wanted) from None
-    came = keras.backend.backend()
-    if came not in BACKENDS:
-        raise _error(came)
-    if wanted != came and VARIABLE in os.environ:
-        raise _error(f"{wanted}, and Keras {keras.__version__} took {came}")
-    return came
+    got = keras.backend.backend()
+    if got not in BACKENDS:
+        raise _error(got)
+    if wanted != got and VARIABLE in os.environ:
+        raise _error(f"{wanted}, and Keras {keras.__version__} took {got}")
+    return got
 
 
-def _error(came: str) -> BackendError:
+def _error(got: str) -> BackendError:
     return BackendError(
         f"{VARIABLE}: expected {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}, "
-        f"installed beside Keras 3, came {came[:80]}"
+        f"installed beside Keras 3, got {got[:80]}"
     )
 
 
 def name() -> str:
-    """The backend that computes."""
+    """Returns the name of Keras' backend."""
     import keras
 
     return keras.backend.backend()
 
 
 def versions() -> dict[str, str]:
-    """The backend, and its version where it is not TensorFlow."""
+    """Returns the backend, and its version if it is not TensorFlow."""
     backend = name()
     if backend == "tensorflow":
         return {"backend": backend}
@@ -75,7 +75,7 @@ def versions() -> dict[str, str]:
 
 
 def accelerators() -> list[str]:
-    """What JAX or PyTorch computes on, besides the CPU."""
+    """Returns the accelerators on which JAX or PyTorch computes."""
     if name() == "jax":
         import jax
 
@@ -88,7 +88,7 @@ def accelerators() -> list[str]:
 
 
 def summary(made_with: Mapping[str, Any]) -> str:
-    """The versions of a run, old runs' too, as text for people."""
+    """Returns the versions of a run as text; old runs name no backend."""
     text = (
         f"TensorFlow {made_with.get('tensorflow')}, Keras "
         f"{made_with.get('keras')}"
@@ -100,16 +100,16 @@ def summary(made_with: Mapping[str, Any]) -> str:
 
 
 def settle(options: RunOptions) -> RunOptions:
-    """Decides what `auto` is where TensorFlow does not compute.
+    """Returns the options with the meaning of `auto` under other backends.
 
     Raises:
-      RecipeError: an option asks for what only TensorFlow does.
+      RecipeError: an option needs TensorFlow.
     """
     backend = name()
     if backend == "tensorflow":
         return options
     _refuse(options, backend)
-    # JAX is made to be compiled: uncompiled it is many times slower.
+    # JAX is many times slower if the step is not compiled.
     auto = {"jax": "on", "torch": "off"}[backend]
     compiled = auto if options.jit_compile == "auto" else options.jit_compile
     return options.replace(input="host", jit_compile=compiled)
@@ -118,25 +118,25 @@ def settle(options: RunOptions) -> RunOptions:
 def _refuse(options: RunOptions, backend: str) -> None:
     good = {"input": ("auto", "host"), "strategy": ("one",)}
     for option, values in good.items():
-        came = getattr(options, option, values[0])
-        if came not in values:
+        got = getattr(options, option, values[0])
+        if got not in values:
             raise RecipeError(
                 f"{option}: expected {' or '.join(values)} with {VARIABLE}="
-                f"{backend}, came {came}, which TensorFlow alone can do"
+                f"{backend}, got {got}, which needs TensorFlow"
             )
     if backend == "torch" and options.steps_per_execution > 1:
         raise RecipeError(
             "steps_per_execution: expected 1 with KERAS_BACKEND=torch, which "
-            f"executes step by step, came {options.steps_per_execution}"
+            f"executes step by step, got {options.steps_per_execution}"
         )
 
 
 def leave_devices() -> None:
-    """Keeps TensorFlow, where it only feeds, from taking the GPU's memory."""
+    """Keeps TensorFlow off the GPUs if another backend computes."""
     if name() == "tensorflow":
         return
     import tensorflow as tf
 
-    # It has begun already: then it has taken what it takes.
+    # A RuntimeError means that TensorFlow has started and has its memory.
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")

@@ -17,7 +17,7 @@ from mnistpipe.runs.record import RunRecord
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A run's folder, as the user wrote it, and what its record holds."""
+    """A run's folder, as the user wrote it, and its record."""
 
     path: str
     record: RunRecord
@@ -28,7 +28,7 @@ class FinishedRun:
         return pathlib.Path(self.path) / self.record.weights
 
     def facts(self) -> dict[str, Any]:
-        """Returns what belongs beside every number of this network."""
+        """Returns the facts that belong beside every score of this network."""
         content = self.record.to_json()
         names = (
             *("arch", "parameters", "weights", "best_epoch", "epochs_run"),
@@ -69,7 +69,7 @@ def read(path: str) -> FinishedRun:
 
 
 def sizes(runs: Sequence[FinishedRun]) -> networkfile.Sizes:
-    """Returns what the runs' networks take and give, which all must share.
+    """Returns the input and output sizes that all the runs' networks share.
 
     Raises:
       DataError: the sizes differ, or a network cannot be loaded safely.

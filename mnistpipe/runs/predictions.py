@@ -1,4 +1,4 @@
-"""The answers of a run's network on its test images, kept for its report.
+"""The probabilities of a run's network on the test images, for the report.
 
 test_probabilities.npy    float32 [N, classes], in the order of the data
 """
@@ -13,7 +13,7 @@ NAME = "test_probabilities.npy"
 
 
 def write(folder: pathlib.Path, probabilities: np.ndarray) -> None:
-    """Keeps probabilities float [N, classes] as float32."""
+    """Writes probabilities float [N, classes] as float32."""
     with runfolder.replacing(folder / NAME) as beside, open(beside, "wb") as f:
         np.save(f, probabilities.astype(np.float32), allow_pickle=False)
 
@@ -21,10 +21,10 @@ def write(folder: pathlib.Path, probabilities: np.ndarray) -> None:
 def read(
     folder: pathlib.Path, examples: int, classes: int
 ) -> np.ndarray | None:
-    """Reads the probabilities, if they are there and sound.
+    """Reads probabilities float32 [examples, classes].
 
-    A file that is missing, damaged, of another shape, or not probabilities is
-    None: a report then leaves out what is computed from it.
+    None is returned if the file is missing or damaged, or holds another shape
+    or no probabilities. A report then leaves out what depends on the file.
     """
     path = folder / NAME
     try:

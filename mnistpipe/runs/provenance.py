@@ -12,8 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 import mnistpipe
+from mnistpipe.recipes import Recipe, addons
 from mnistpipe.runs import backends
-from mnistpipe.runs.record import Hardware
+from mnistpipe.runs.record import Hardware, Machine
 
 
 def versions() -> dict[str, str]:
@@ -26,6 +27,13 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         **backends.versions(),
     }
+
+
+def machine(recipe: Recipe, devices: int) -> Machine:
+    """Returns what trains a recipe here, on so many devices."""
+    return Machine(
+        {**versions(), **addons.versions(recipe)}, hardware(), devices
+    )
 
 
 def commits(before: Sequence[str] = ()) -> tuple[str, ...]:

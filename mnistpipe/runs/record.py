@@ -1,17 +1,16 @@
-"""RunRecord: the one type of metrics.json, and what it says in words.
+"""RunRecord: the type of metrics.json, and its summaries as text.
 
-`Provenance` is what a run was begun with; a saved state holds it too.
-`RunRecord` adds what came out. Accuracies are shares, losses are in nats,
-times in seconds, epochs and labels are counted from 0; text for people counts
-epochs from 1. Both types are read from files that a stranger may have written,
-so types, ranges and text are checked.
+`Provenance` is what a run was begun with; saved states hold it too.
+`RunRecord` adds the results. Accuracies are shares, losses are in nats, times
+in seconds, epochs and labels are counted from 0; text counts epochs from 1. A
+stranger may have written the files, so types, ranges and text are checked.
 """
 
 import dataclasses
 import math
 import pathlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from mnistpipe import safejson
 from mnistpipe.data import files
@@ -30,14 +29,14 @@ History = Mapping[str, tuple[float | None, ...]]
 
 @dataclasses.dataclass(frozen=True)
 class DataIdentity:
-    """Which data.
+    """The data set of a run.
 
     Attributes:
-      name: of the set.
+      name: the name of the set.
       fingerprint: SHA-256 in hex over all examples.
       test_fingerprint: SHA-256 in hex over the test examples, where known.
-      class_names: in label order; empty where classes are only numbered.
-      preparation: what was done to pictures in files, in words.
+      class_names: in label order; empty if classes are only numbered.
+      preparation: what was done to pictures in files, as text.
     """
 
     name: str
@@ -56,6 +55,14 @@ class Hardware:
     gpus: tuple[str, ...] = ()
 
 
+class Machine(NamedTuple):
+    """What trains: versions by package, hardware, the number of devices."""
+
+    versions: Mapping[str, str]
+    hardware: Hardware
+    devices: int
+
+
 @dataclasses.dataclass(frozen=True)
 class ClassScore:
     """One class: how many examples there are, how many were recognised."""
@@ -72,16 +79,16 @@ class Provenance:
 
     Attributes:
       recipe: what is trained.
-      options: how, as the user gave them.
+      options: how the recipe is trained, as the user wrote the options.
       parameters: number of the network's values, trainable or not.
-      train_examples: rows that train.
-      validation_examples: rows that choose epoch and learning rate.
+      train_examples: number of rows that train.
+      validation_examples: number of rows that choose epoch and learning rate.
       data: the data set.
-      versions: of the packages that take part in the arithmetic, by name.
-      hardware: of the machine on which the run was begun or last resumed.
-      commits: of the code, one for each time the run was entered.
+      versions: versions of all packages that affect the arithmetic, by name.
+      hardware: the machine on which the run was begun or last resumed.
+      commits: the commits of the code, one for each session of the run.
       input: where pictures are gathered and augmented.
-      devices: how many train.
+      devices: number of devices that train.
     """
 
     recipe: Recipe
@@ -111,13 +118,13 @@ class Provenance:
         """Whether the validation images were the test images."""
         return self.options.validation == "test"
 
-    def protocol(self, *, test_is_read: bool | None = None) -> str:
-        """Says in words how a score of this run is selected.
+    @property
+    def test_is_read(self) -> bool:
+        """Whether the test images are scored at the end."""
+        return self.options.evaluate_test
 
-        Args:
-          test_is_read: whether the test images are scored at the end; by
-            default as the options ask.
-        """
+    def protocol(self) -> str:
+        """Returns text that says how a score of this run is selected."""
         name = self.options.validation
         if self.selected_on_test:
             return (
@@ -127,20 +134,21 @@ class Provenance:
         held_out = "no images held out"
         if self.validation_examples:
             held_out = f"{self.validation_examples:,} training images held out"
-        if test_is_read is None:
-            test_is_read = self.options.evaluate_test
         read = "test set not read"
         if self.options.watch_test:
             read = "test set scored after each epoch, and chose nothing"
-        elif test_is_read:
+        elif self.test_is_read:
             read = "test set read once, at the end"
         return f"{name}: {held_out}; {read}"
 
     def to_json(self) -> dict[str, Any]:
-        """Returns what JSON can say; NaN and infinities become None."""
+        """Returns the fields for JSON; NaN and infinities become None."""
         content = _finite(dataclasses.asdict(self))
+        return {**content, **self._derived()}
+
+    def _derived(self) -> dict[str, Any]:
+        """Returns facts that JSON repeats from the recipe and the options."""
         return {
-            **content,
             "arch": self.arch,
             "protocol": self.options.validation,
             "selected_on_test": self.selected_on_test,
@@ -156,8 +164,7 @@ class Provenance:
             writes it.
         """
         record = safejson.decode_fields(cls, _with_settings(content))
-        for name in ("arch", "protocol", "selected_on_test", "seed"):
-            own = record.to_json()[name]
+        for name, own in record._derived().items():
             got = content.get(name)
             if type(got) is not type(own) or got != own:
                 raise ValueError(
@@ -169,28 +176,28 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRecord(Provenance):
-    """What came out of a run, with everything that produced it.
+    """The results of a run, with everything that produced them.
 
     Attributes:
       run_dir: the folder, as the user wrote it.
       weights: the saved network that counts.
-      best_epoch: of best.keras; None if there is none.
-      epochs_run: finished epochs.
+      best_epoch: the epoch of best.keras; None if there is no such file.
+      epochs_run: number of finished epochs.
       interrupted: whether the training was stopped before its end.
       history: figures by name, one for each finished epoch; None where a
         figure was not finite.
-      steps: batches trained on.
-      resumed_at_steps: the steps at which the run was entered again.
-      fit_seconds: time in `fit`, with validation and checkpoints, without
-        what a kill made void.
+      steps: number of batches trained on.
+      resumed_at_steps: the steps at which the run was resumed.
+      fit_seconds: time in `fit`, with validation and checkpoints, without the
+        time that a kill made void.
       duration_seconds: time from start to end, in all sessions.
       images_per_second: training images over `fit_seconds`.
-      test_accuracy: of the weights that count; None if not scored, like the
-        following.
+      test_accuracy: the accuracy of the weights that count. This and the
+        following fields are None if the test images were not scored.
       test_loss: mean cross-entropy; None also if not finite.
       test_examples: number of test images.
-      test_correct: how many were recognised.
-      per_class: the same for each class.
+      test_correct: number of recognised test images.
+      per_class: the same figures for each class.
     """
 
     run_dir: str = ""
@@ -237,11 +244,11 @@ class RunRecord(Provenance):
             )
 
     def finished(self, epochs: int | None = None) -> bool:
-        """Says whether nothing is left to train.
+        """Returns whether nothing is left to train.
 
         Args:
-          epochs: how many are wanted; by default as many as the recipe has. A
-            run that stopped early has nothing left, however many are wanted.
+          epochs: the wanted epochs; by default those of the recipe. A run that
+            stopped early has nothing left, however many epochs are wanted.
         """
         stopped_early = self.epochs_run < self.recipe.epochs
         enough = epochs is None or epochs <= self.recipe.epochs
@@ -251,7 +258,7 @@ class RunRecord(Provenance):
     def test_set_chose(self) -> bool:
         """Whether the test images can have influenced the scored weights.
 
-        Under protocol "test" they did if the recipe reads validation images.
+        Under protocol "test" they can if the recipe reads validation images.
         """
         return self.selected_on_test and self.recipe.reads_validation()
 
@@ -275,15 +282,15 @@ class RunRecord(Provenance):
 
     @property
     def best_watched_epoch(self) -> int | None:
-        """The first of the epochs that are best on the test images."""
+        """The epoch with the best test accuracy; of equal epochs the first."""
         figures = [-1.0 if f is None else f for f in self.watched]
         return figures.index(max(figures)) if figures else None
 
     def best_watched(self) -> str:
-        """Says what the document's way of choosing would give; "" if unknown.
+        """Returns text about the best epoch on the test set; "" if unknown.
 
-        The sentence names the selection, so that nobody takes the figure for
-        the run's own score.
+        The text names the selection, so that nobody takes the figure for the
+        run's own score.
         """
         epoch = self.best_watched_epoch
         if epoch is None or self.watched[epoch] is None:
@@ -298,19 +305,18 @@ class RunRecord(Provenance):
         )
 
     def which_weights(self) -> str:
-        """Says in words which weights count."""
+        """Returns text that says which weights count."""
         if self.weights == runfolder.LAST or self.best_epoch is None:
             return "last weights"
         return f"weights of the best epoch, {self.best_epoch + 1}"
 
-    def protocol(self, *, test_is_read: bool | None = None) -> str:
-        """Says in words how the score was selected."""
-        if test_is_read is None:
-            test_is_read = self.test_accuracy is not None
-        return super().protocol(test_is_read=test_is_read)
+    @property
+    def test_is_read(self) -> bool:
+        """Whether the test images were scored at the end."""
+        return self.test_accuracy is not None
 
     def own_test(self, fingerprint: str) -> bool | None:
-        """Whether this is the test set of the run's own data.
+        """Returns whether a fingerprint is that of the run's own test set.
 
         None is returned for a run that did not record its test set.
         """
@@ -318,12 +324,11 @@ class RunRecord(Provenance):
         return None if own is None else own == fingerprint
 
     def selected_on(self, fingerprint: str) -> bool:
-        """Whether this test set chose, or may have, epoch or learning rate."""
-        own = self.own_test(fingerprint) is not False
-        return self.selected_on_test and own
+        """Returns whether a test set may have chosen epoch or learning rate."""
+        return self.selected_on_test and self.own_test(fingerprint) is not False
 
     def summary(self) -> str:
-        """Returns a line about the network, for people."""
+        """Returns a one-line summary of the network for people."""
         epochs = self.epochs_run
         held_out = "none held out"
         if self.selected_on_test:
@@ -385,7 +390,7 @@ def _with_settings(content: Any) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: a figure that is not finite becomes None."""
+    """Replaces figures that are not finite by None, as JSON has no NaN."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -2,15 +2,15 @@
 
     flags.cfg      the effective flagfile: `--flagfile=…/flags.cfg` repeats it
     history.csv    one row per epoch, no times
-    tensorboard/   the same, as scalars
-    best.keras     the network at its best epoch (if the run validated)
-    last.keras     the network as the last step left it
-    metrics.json   what came out, with everything that produced it
+    tensorboard/   the same figures as scalars
+    best.keras     the network of the best epoch (if the run validated)
+    last.keras     the network after the last step
+    metrics.json   the results, with everything that produced them
     state/         what `--resume` continues from (see checkpoint.py)
 
-A folder belongs to one run: it is refused if it holds anything, and claimed
-by creating `flags.cfg`, which only one of two processes can do. A training
-holds a lock on it, so that a run which is still going cannot be resumed.
+A program that trains claims its folder once, with `claim` or `reopen`, before
+all other work. Both hold a lock on the folder, so no other process can train
+in the folder at the same time.
 """
 
 import contextlib
@@ -44,11 +44,61 @@ class RunFolder:
 
     path: pathlib.Path
 
+    @classmethod
+    @contextlib.contextmanager
+    def claim(cls, path: str | os.PathLike[str]) -> Iterator["RunFolder"]:
+        """Makes and locks the folder of a new run.
+
+        A folder that is still empty at the end is removed, if this call made
+        the folder.
+
+        Raises:
+          RunFolderError: the folder holds files, cannot be written, or
+            another process has claimed the folder.
+        """
+        folder = cls(pathlib.Path(path))
+        folder.check()
+        with folder.errors():
+            parents = [folder.path, *folder.path.parents]
+            made = [parent for parent in parents if not parent.exists()]
+            folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with folder.locked():
+                # Another process may have used the folder meanwhile.
+                folder.check()
+                yield folder
+        finally:
+            with contextlib.suppress(OSError):  # not empty
+                for parent in made:
+                    parent.rmdir()
+
+    @classmethod
+    @contextlib.contextmanager
+    def reopen(cls, path: str | os.PathLike[str]) -> Iterator["RunFolder"]:
+        """Locks the folder of a run that is resumed.
+
+        Raises:
+          RunFolderError: the folder holds no run, or the run is still going.
+        """
+        folder = cls(pathlib.Path(path))
+        with folder.errors():
+            if not (folder.path / FLAGS).is_file():
+                raise RunFolderError(
+                    f"resume: expected the folder of a run, got {path}, which "
+                    f"has no {FLAGS}"
+                )
+        with folder.locked():
+            folder._check_folders()
+            yield folder
+
     def check(self) -> None:
         """Refuses a used or unwritable folder, and touches nothing."""
         with self.errors():
             if self.path.is_dir() and any(self.path.iterdir()):
-                raise RunFolderError(self._used())
+                raise RunFolderError(
+                    f"run folder {self.path}: expected a new or an empty "
+                    "folder, got one that already holds files"
+                )
             existing = next(
                 p
                 for p in (self.path, *self.path.absolute().parents)
@@ -59,22 +109,11 @@ class RunFolder:
             if not os.access(existing, os.W_OK | os.X_OK):
                 raise PermissionError(f"{existing} is not writable")
 
-    def create(self, flagfile: str) -> None:
-        """Makes the folder and claims it with its flagfile."""
-        self.check()
-        with self.errors():
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(self.path / FLAGS, "x", encoding="utf-8") as file:
-                    file.write(flagfile)
-            except FileExistsError:
-                raise RunFolderError(self._used()) from None
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other processes from training in this folder.
 
-        The system gives the lock back however the process ends.
+        The system releases the lock when the process ends, however it ends.
         """
         with self.errors():
             descriptor = os.open(self.path, os.O_RDONLY)
@@ -84,15 +123,15 @@ class RunFolder:
             except BlockingIOError:
                 raise RunFolderError(
                     f"run folder {self.path}: expected a run that has ended, "
-                    "found one that is still going"
+                    "got one that is still going"
                 ) from None
             except OSError:
-                pass  # a file system without locks
+                pass  # The file system has no locks.
             yield
         finally:
             os.close(descriptor)
 
-    def check_folders(self) -> None:
+    def _check_folders(self) -> None:
         """Refuses a run whose sub-folders are files or links.
 
         A link would make a resumed run write elsewhere.
@@ -109,11 +148,11 @@ class RunFolder:
     def write(self, name: str, text: str) -> None:
         """Writes a text file, whole or not at all."""
         with self.errors(), replacing(self.path / name) as beside:
-            # As it is: csv ends its lines with \r\n.
+            # Line ends stay as they are, because csv uses \r\n.
             beside.write_text(text, encoding="utf-8", newline="")
 
     def read(self, name: str) -> str:
-        """The text of a file, or none if it is not there."""
+        """Returns the text of a file, or "" if the file is missing."""
         with self.errors():
             try:
                 return (self.path / name).read_bytes().decode("utf-8")
@@ -121,7 +160,7 @@ class RunFolder:
                 return ""
 
     def remove(self, name: str) -> None:
-        """Removes a file that may not be there."""
+        """Removes a file, which may be missing."""
         with self.errors():
             (self.path / name).unlink(missing_ok=True)
 
@@ -131,19 +170,13 @@ class RunFolder:
             network.save(beside)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Writes JSON, which must be finite, whole or not at all."""
+        """Writes finite JSON, whole or not at all."""
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         self.write(name, text)
 
-    def _used(self) -> str:
-        return (
-            f"run folder {self.path}: expected a new or an empty folder, "
-            "found one that already holds files"
-        )
-
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns what the system refuses into one line."""
+        """Turns an OSError into one line that names the folder."""
         try:
             yield
         except OSError as error:
@@ -153,20 +186,21 @@ class RunFolder:
             ) from error
 
 
-def of(run_dir: str, arch: str) -> RunFolder:
-    """The folder that was asked for, or by default runs/<arch>-<time>."""
-    # To the millisecond: several runs are started by one line of shell.
+def default(arch: str) -> pathlib.Path:
+    """Returns runs/<arch>-<time> for a run whose folder nobody named."""
+    # A line of shell can start several runs within a second.
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")[:-3]
-    return RunFolder(pathlib.Path(run_dir or f"runs/{arch}-{now}"))
+    return pathlib.Path(f"runs/{arch}-{now}")
 
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a file to write beside `path`, then puts it in its place.
+    """Yields a file to write beside `path`, then puts the file at `path`.
 
-    Keras writes in place; a run killed meanwhile would leave half a network
-    where a whole one was. The file is synced before it is renamed, and the
-    folder after, so that a power cut leaves the old one or the new one.
+    Keras writes in place, so a run that is killed meanwhile would leave half
+    a network where a whole one was. The file is synced before the renaming,
+    and the folder after the renaming, so a power cut leaves the old file or
+    the new file.
     """
     beside = path.with_name(f".new-{path.name}")
     # A link of that name would lead the writer to another file.

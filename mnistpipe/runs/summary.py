@@ -1,4 +1,4 @@
-"""What a person reads at the start and at the end of a run."""
+"""The text that is printed at the start and at the end of a run."""
 
 import textwrap
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from mnistpipe.runs.record import Hardware, Provenance, RunRecord
 
 
 def summary(record: RunRecord) -> str:
-    """Returns lines: accuracy with its protocol, what made it, where it is."""
+    """Returns accuracy, protocol, versions and folder of a run, as lines."""
     rows = {
         "network": _network(record),
         "test accuracy": _accuracy(record),
@@ -24,7 +24,7 @@ def summary(record: RunRecord) -> str:
 
 
 def opening(run: Provenance) -> str:
-    """Returns what stands above the figures that a training prints."""
+    """Returns the lines above the figures that a training prints."""
     rows = {
         "training": f"{run.arch}, {run.train_examples:,} images of "
         f"{run.data.name}, seed {run.seed}",
@@ -41,7 +41,7 @@ def row(name: str, text: str) -> str:
         width=79,
         initial_indent=f"{name:<15}",
         subsequent_indent=" " * 15,
-        break_long_words=False,  # paths are to be copied
+        break_long_words=False,  # Paths must stay whole to be copied.
         break_on_hyphens=False,
     )
 
@@ -57,7 +57,7 @@ def made_with(versions: Mapping[str, str], hardware: Hardware) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time in the units that people would use for it."""
+    """Returns a time in hours and minutes, minutes and seconds, or seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

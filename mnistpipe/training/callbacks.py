@@ -1,8 +1,9 @@
-"""What watches a training: schedule, best checkpoint, history, scalars.
+"""The callbacks of a training: schedule, best network, scores, scalars.
 
-Stock Keras callbacks, besides three. Keras' ModelCheckpoint writes in place and
-saves the model that `fit` trains, which on the device path holds the data;
-its TensorBoard does its work at each batch, and waits for the device there.
+Most are stock Keras callbacks. SaveBest replaces Keras' ModelCheckpoint, which
+writes in place and saves the model that `fit` trains, and so on the device
+path the data. EpochScalars replaces Keras' TensorBoard, which works at each
+batch and waits for the device there.
 """
 
 import contextlib
@@ -24,13 +25,13 @@ from mnistpipe.training import optimizers
 def schedule(
     recipe: Recipe, validated: bool, steps_per_epoch: int
 ) -> list[keras.callbacks.Callback]:
-    """Learning rate and early stopping, as the recipe documents them.
+    """Returns the callbacks of the recipe's learning rate and early stopping.
 
-    Without validation, plateau and early stopping watch the training loss.
+    Without validation, plateau and early stopping monitor the training loss.
     """
-    watchers: list[keras.callbacks.Callback] = []
+    callbacks: list[keras.callbacks.Callback] = []
     if recipe.schedule == "plateau":
-        watchers.append(
+        callbacks.append(
             keras.callbacks.ReduceLROnPlateau(
                 **_monitor(recipe.plateau_monitor, validated),
                 patience=recipe.plateau_patience,
@@ -39,33 +40,33 @@ def schedule(
             )
         )
     elif recipe.schedule in SCHEDULES_BY_STEP:
-        watchers.append(_log_learning_rate(recipe, steps_per_epoch))
+        callbacks.append(_log_learning_rate(recipe, steps_per_epoch))
     else:
-        watchers.append(
+        callbacks.append(
             keras.callbacks.LearningRateScheduler(
                 lambda epoch, _: recipe.learning_rate_at(epoch)
             )
         )
     if recipe.early_stopping_patience:
-        # The best weights are those of best.keras: Keras 2 restores them only
-        # if it stopped early, and keeps them in memory alone.
-        watchers.append(
+        # SaveBest keeps the best weights. Keras 2 would restore them only
+        # after an early stop, and keeps them only in memory.
+        callbacks.append(
             keras.callbacks.EarlyStopping(
                 **_monitor(recipe.early_stopping_monitor, validated),
                 patience=recipe.early_stopping_patience,
             )
         )
-    return watchers
+    return callbacks
 
 
 def _log_learning_rate(
     recipe: Recipe, steps_per_epoch: int
 ) -> keras.callbacks.Callback:
-    """Puts the rate of an epoch's last step among its figures.
+    """Returns a callback that logs the learning rate of an epoch's last step.
 
-    As Keras' own callbacks do for the rates that they set.
+    Keras' own callbacks log the rates that they set in the same way.
     """
-    # A function of the step, since the recipe's schedule is one by step.
+    # The recipe has a schedule by step, so this is a function of the step.
     rate_at: Any = optimizers.learning_rate(recipe, steps_per_epoch)
 
     def log(epoch: int, logs: dict) -> None:
@@ -81,21 +82,22 @@ def _monitor(name: str, validated: bool) -> dict[str, str]:
 
 
 class Averages(keras.callbacks.Callback):
-    """Validates by the moving averages that the optimizer keeps of weights.
+    """Validates with the optimizer's moving averages of the weights.
 
-    Keras' SwapEMAWeights does so by adding and subtracting, which rounds the
-    weights and with them a resumed training's bits, and is not in Keras 2.
+    Keras' SwapEMAWeights swaps by adding and subtracting, which rounds the
+    weights, so that a resumed training would have other bits. Keras 2 lacks
+    SwapEMAWeights.
     """
 
     def __init__(self, trainer: keras.Model) -> None:
         super().__init__()
         self.trainer = trainer
-        self.weights: list[np.ndarray] = []  # while the averages stand in
-        self.at_the_end: list[np.ndarray] = []
+        self.weights: list[np.ndarray] = []  # while the averages replace them
+        self.epoch_end_weights: list[np.ndarray] = []
 
     @contextlib.contextmanager
-    def standing_in(self) -> Iterator[None]:
-        """Within it, the network has the averages for weights."""
+    def swapped_in(self) -> Iterator[None]:
+        """Replaces the network's weights by the averages inside a `with`."""
         self.on_test_begin()
         try:
             yield
@@ -103,13 +105,13 @@ class Averages(keras.callbacks.Callback):
             self.on_test_end()
 
     def on_test_begin(self, logs: dict | None = None) -> None:
-        """Puts the averages in."""
+        """Replaces the weights by the averages."""
         self.weights = self._values()
         self.trainer.optimizer.finalize_variable_values(
             self.trainer.trainable_variables
         )
-        # Under JAX the two are one array now, of which an evaluation disposes
-        # for the one that it gets.
+        # Under JAX both variables now share one array, which evaluation may
+        # donate. Assign copies.
         self._assign(self._values())
 
     def on_test_end(self, logs: dict | None = None) -> None:
@@ -117,13 +119,13 @@ class Averages(keras.callbacks.Callback):
         self._assign(self.weights)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Remembers the weights, which `fit` overwrites when it ends."""
-        self.at_the_end = self._values()
+        """Keeps the weights, because `fit` overwrites them when it ends."""
+        self.epoch_end_weights = self._values()
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Goes on where the `fit` before ended."""
-        if self.at_the_end:
-            self._assign(self.at_the_end)
+        """Starts from the weights with which the previous `fit` ended."""
+        if self.epoch_end_weights:
+            self._assign(self.epoch_end_weights)
 
     def _values(self) -> list[np.ndarray]:
         return [v.numpy() for v in self.trainer.trainable_variables]
@@ -142,9 +144,9 @@ class TestScores(keras.callbacks.Callback):
 
     Args:
       network: the network that is trained.
-      pictures: float32 [N, H, W, C], as the network sees them.
+      pictures: float32 [N, H, W, C], the network's input.
       labels: int64 [N].
-      averages: stand in for the weights, where the recipe averages them.
+      averages: replace the weights, if the recipe averages them.
     """
 
     def __init__(
@@ -163,7 +165,7 @@ class TestScores(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Adds test_accuracy and test_loss to the epoch's figures."""
         with (
-            self.averages.standing_in()
+            self.averages.swapped_in()
             if self.averages
             else contextlib.nullcontext()
         ):
@@ -173,7 +175,15 @@ class TestScores(keras.callbacks.Callback):
 
 
 class SaveBest(keras.callbacks.Callback):
-    """Keeps the network of the best epoch so far; the first of equals."""
+    """Saves the network of the best epoch; of equal epochs, the first.
+
+    Args:
+      network: the network that is trained.
+      folder: where best.keras is written.
+      monitor: the figure that decides; accuracies are maximised, others
+        minimised.
+      averages: replace the weights, if the recipe averages them.
+    """
 
     def __init__(
         self,
@@ -190,7 +200,7 @@ class SaveBest(keras.callbacks.Callback):
         self.sign = 1 if "accuracy" in monitor else -1
         self.best = -math.inf
         self.best_epoch: int | None = None
-        self.weights: list[np.ndarray] | None = None  # that epoch's
+        self.weights: list[np.ndarray] | None = None  # of the best epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Saves if the monitored figure improved."""
@@ -198,7 +208,7 @@ class SaveBest(keras.callbacks.Callback):
         if figure > self.best:
             self.best, self.best_epoch = figure, epoch
             with (
-                self.averages.standing_in()
+                self.averages.swapped_in()
                 if self.averages
                 else contextlib.nullcontext()
             ):
@@ -238,7 +248,7 @@ class TimeLeft(keras.callbacks.Callback):
 
 
 class EpochScalars(keras.callbacks.Callback):
-    """One TensorBoard scalar per figure and epoch."""
+    """Writes one TensorBoard scalar per figure and epoch."""
 
     def __init__(self, folder: runfolder.RunFolder) -> None:
         super().__init__()
@@ -247,7 +257,7 @@ class EpochScalars(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Writes and flushes the epoch's figures."""
-        # Made here so that a training of no epochs leaves no empty file.
+        # Made here, so that a training of no epochs leaves no empty file.
         self.writer = self.writer or tf.summary.create_file_writer(self.path)
         with self.writer.as_default(step=epoch):
             for name, value in logs.items():

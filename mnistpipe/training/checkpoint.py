@@ -1,12 +1,12 @@
-"""A training's states on disk: whole or not there, and checked when read.
+"""The states of a training on disk: written atomically, checked when read.
 
-    state/step-000000240-9f86d081884c7d65.npz      the newest
-    state/step-000000120-60303ae22b998861.npz      the one before it
+    state/step-000000240-9f86d081884c7d65.npz      the newest state
+    state/step-000000120-60303ae22b998861.npz      the state before
 
 The name holds the step and the first 16 hex digits of the file's SHA-256. A
-file is written beside, synced and renamed, and only then is the oldest one
-removed, so at any moment there is a whole one. It is a plain .npz of numeric
-arrays and one JSON document as bytes: reading it can run no code.
+file is written under another name, synced and renamed, and then the oldest
+file is removed, so a whole state exists at any moment. A state is a plain .npz
+of numeric arrays and one JSON document as bytes, so reading runs no code.
 """
 
 import dataclasses
@@ -27,19 +27,19 @@ from mnistpipe.runs import runfolder
 from mnistpipe.training.facts import StateFacts
 
 FOLDER = runfolder.STATE
-KEEP = 2  # the newest, and the one before it should that be damaged
-_MAX_BYTES = 1 << 32  # the widest network with all moments has 0.7 GB
+KEEP = 2  # the newest, and one more in case the newest is damaged
+_MAX_BYTES = 1 << 32  # The widest network with all moments has 0.7 GB.
 _FACTS = "facts"
 _NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.npz")
 
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """What a training was after so many steps.
+    """A training after a number of steps.
 
     Attributes:
-      step: counted over all epochs.
-      facts: what the run was begun with, and what the training remembers.
+      step: the number of steps, counted over all epochs.
+      facts: what the run was begun with, and the memory of the training.
       arrays: numeric arrays by name.
     """
 
@@ -49,14 +49,14 @@ class State:
 
 
 class DamagedError(ValueError):
-    """A file of states that is not what was written; a few words why."""
+    """A state's file differs from what was written; says briefly how."""
 
 
 def write(run: pathlib.Path, state: State) -> None:
-    """Saves a state in a run's folder, then removes the oldest.
+    """Saves a state in a run's folder, then removes the oldest states.
 
     Raises:
-      OSError: it cannot be written; those before it are still there.
+      OSError: the state cannot be written; the earlier states are unchanged.
     """
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
@@ -76,7 +76,7 @@ def write(run: pathlib.Path, state: State) -> None:
 
 
 def newest(run: pathlib.Path) -> tuple[State | None, list[str]]:
-    """The newest state that is whole, and what is wrong with newer ones."""
+    """Returns the newest whole state, and the damage of newer states."""
     damaged: list[str] = []
     for path in _paths(run):
         try:
@@ -90,11 +90,11 @@ def read(path: pathlib.Path) -> State:
     """Reads one state.
 
     Raises:
-      DamagedError: the file is not what was written.
+      DamagedError: the file differs from what was written.
     """
     _, step, digest = path.stem.split("-")
     try:
-        # A special file could make the reader wait for ever.
+        # A special file, such as a FIFO, could block the reader for ever.
         with files.open_regular(path) as file:
             content = file.read(_MAX_BYTES + 1)
     except (OSError, files.DataError) as error:
@@ -104,7 +104,7 @@ def read(path: pathlib.Path) -> State:
     if _digest(content) != digest:
         raise DamagedError("its checksum differs")
     try:
-        # Compressed, a few bytes could claim all of the memory.
+        # A few compressed bytes could expand to more than the memory.
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if any(m.compress_type for m in archive.infolist()):
                 raise ValueError("compressed")
@@ -113,7 +113,7 @@ def read(path: pathlib.Path) -> State:
         content = safejson.loads(arrays.pop(_FACTS).tobytes())
         if content.pop("step") != int(step):
             raise ValueError("another step")
-    # A file with a forged checksum can make the libraries raise anything.
+    # A file with a forged checksum can make the libraries raise any error.
     except Exception as error:
         raise DamagedError("it is not a saved state") from error
     try:
@@ -123,7 +123,7 @@ def read(path: pathlib.Path) -> State:
 
 
 def discard_after(run: pathlib.Path, state: State | None) -> None:
-    """Removes what a resumed run will write anew, and what is damaged."""
+    """Removes states that a resumed run will write again, or are damaged."""
     step = -1 if state is None else state.step
     for path in _paths(run):
         if _step(path) > step:
@@ -133,7 +133,7 @@ def discard_after(run: pathlib.Path, state: State | None) -> None:
 
 
 def _paths(run: pathlib.Path) -> list[pathlib.Path]:
-    """The states' files, the newest first."""
+    """Returns the files of the states, the newest first."""
     files = (run / FOLDER).glob("step-*.npz")
     return sorted(
         (p for p in files if _NAME.fullmatch(p.name) and not p.is_dir()),

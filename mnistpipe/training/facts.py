@@ -1,7 +1,7 @@
-"""What a saved state says besides its arrays, typed and checked on reading.
+"""The facts of a saved state beside its arrays, typed and checked on reading.
 
-A state may come from a stranger. `Memory` names every attribute that may be
-put back into a callback; nothing else of a state reaches an object by name.
+A state may come from a stranger. `Memory` names every attribute of a callback
+that may be restored; nothing else in a state can set an attribute.
 """
 
 import dataclasses
@@ -13,13 +13,13 @@ from mnistpipe.runs.record import Count, Provenance, Seconds
 from mnistpipe.safejson import AnyFloat
 
 _NUMBER = r"(?:[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan|[-+]?inf|NA)"
-# What Keras' CSVLogger writes: names, then a row of numbers for each epoch.
+# Keras' CSVLogger writes a row of names, then a row of numbers per epoch.
 _CSV = re.compile(rf"(?:\w+(?:,\w+)*\r?\n(?:{_NUMBER}(?:,{_NUMBER})*\r?\n)+)?")
 
 
 @dataclasses.dataclass(frozen=True)
 class PlateauMemory:
-    """What Keras' ReduceLROnPlateau carries from one epoch to the next."""
+    """What Keras' ReduceLROnPlateau keeps from one epoch to the next."""
 
     best: AnyFloat | None = None
     wait: Count | None = None
@@ -29,7 +29,7 @@ class PlateauMemory:
 
 @dataclasses.dataclass(frozen=True)
 class StoppingMemory:
-    """What Keras' EarlyStopping carries from one epoch to the next."""
+    """What Keras' EarlyStopping keeps from one epoch to the next."""
 
     best: AnyFloat | None = None
     wait: Count | None = None
@@ -40,7 +40,7 @@ class StoppingMemory:
 
 @dataclasses.dataclass(frozen=True)
 class BestMemory:
-    """What SaveBest carries from one epoch to the next."""
+    """What SaveBest keeps from one epoch to the next."""
 
     best: AnyFloat | None = None
     best_epoch: Count | None = None
@@ -49,9 +49,9 @@ class BestMemory:
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """The memory of the callbacks that have one, by the class of each.
+    """The memory of the callbacks, by the class of the callback.
 
-    Fields are None before the first epoch has ended, and for callbacks that
+    Fields are None before the end of the first epoch, and for callbacks that
     the recipe does not use.
     """
 
@@ -63,15 +63,15 @@ class Memory:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StateFacts(Provenance):
-    """What the run was begun with, and what the training remembers.
+    """What the run was begun with, and the memory of the training.
 
     Attributes:
-      memory: of the callbacks, at the end of the last epoch.
+      memory: the memory of the callbacks at the end of the last epoch.
       stopped: whether early stopping has ended the training.
       history: figures by name, one for each finished epoch.
       history_file: the text of history.csv.
-      seconds: spent in training so far.
-      resumed: the steps at which the run was entered again.
+      seconds: the time spent in training so far.
+      resumed: the steps at which the run was resumed.
     """
 
     memory: Memory
@@ -91,10 +91,11 @@ class StateFacts(Provenance):
         """Returns the facts of parsed JSON, by this version or an older one.
 
         Raises:
-          ValueError: one line: a fact is missing, or is not as a training
-            writes it.
+          ValueError: one line: a fact is missing, or no training writes
+            such a fact.
         """
-        # The only text with line breaks is checked by its own grammar.
+        # The general check allows no line breaks, so this text is checked
+        # separately.
         text = content.get("history_file")
         if not isinstance(text, str) or not _CSV.fullmatch(text):
             raise ValueError(
@@ -117,7 +118,7 @@ class StateFacts(Provenance):
         return dataclasses.replace(facts, history_file=text)
 
     def to_json(self) -> dict:
-        """Returns what JSON can say, with NaN and infinities as they are."""
+        """Returns the fields for JSON; NaN and infinities are kept."""
         memory = {
             name: value
             for name, value in dataclasses.asdict(self.memory).items()

@@ -1,17 +1,18 @@
-"""What `fit` is given: the host's feed or the device's.
+"""What `fit` is given: the feed of the host path or of the device path.
 
 Images are uint8 [N, H, W, C], targets one-hot float32 [N, classes], pictures
-(what the network sees) float32 [N, H, W, C] of about 0…1. On the host path
-tf.data sends pictures; on the device path it sends (index, key), and the
-model that is trained gathers and augments.
+(the network's input) float32 [N, H, W, C] of about 0…1. On the host path
+tf.data sends pictures. On the device path tf.data sends (index, key), and the
+trained model gathers and augments the pictures.
 
 Under a strategy of several devices, `fit` cuts each batch by position: of b
-examples and R devices, the first gets the first ⌈b/R⌉, and so on.
+examples and R devices, the first device gets the first ⌈b/R⌉, and so on.
 """
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import keras
@@ -25,9 +26,11 @@ from mnistpipe.recipes import Recipe, RecipeError, RunOptions
 from mnistpipe.training import distribution, optimizers
 from mnistpipe.training.protocol import Split
 
+_MOST_ON_DEVICE = 1 << 30  # bytes of images that "auto" puts on a GPU
+
 
 def deterministic(recipe: Recipe, images: np.ndarray) -> np.ndarray:
-    """Validation and test pictures: all of the augmentation but chance."""
+    """Returns validation or test pictures: the augmentation without chance."""
     return augmentation.compose(recipe).deterministic()(images).numpy()
 
 
@@ -37,14 +40,17 @@ class Feed:
 
     Attributes:
       path: "host" or "device".
-      model: the network, or the network behind the resident images.
-      stream: the steps, in order.
-      batches: from a first step to before a last one, both counted over all
-        epochs, (inputs, targets) of each.
+      network: the recipe's network, which is saved.
+      model: the model to call `fit` of: the network, on the device path
+        behind the resident images.
+      stream: the order of the steps.
+      batches: takes a first and a stop step, counted over all epochs, and
+        returns (inputs, targets) of each step between them.
       validation: (inputs, targets) of all validation rows, if there are any.
     """
 
     path: Literal["host", "device"]
+    network: keras.Model
     model: keras.Model
     stream: pipeline.Stream
     batches: Callable[[int, int], tf.data.Dataset]
@@ -58,10 +64,10 @@ def make_feed(
     split: Split,
     classes: int,
 ) -> Feed:
-    """The host's feed or the device's, compiled for the recipe.
+    """Makes the feed of the host or the device, with a compiled model.
 
-    To be called where the network was made: in the scope of a strategy of
-    several devices if there is one.
+    With several devices, call this function in the scope of their strategy,
+    like the function that builds the network.
     """
     stream = pipeline.Stream(
         examples=len(split.train.labels),
@@ -73,9 +79,10 @@ def make_feed(
     path = options.input
     if path == "auto":
         path = _choose_path(split)
-    feed = {"host": _host_feed, "device": _device_feed}[path](
-        recipe, network, split, classes, stream
-    )
+    with memory_errors(path):
+        feed = {"host": _host_feed, "device": _device_feed}[path](
+            recipe, network, split, classes, stream
+        )
     feed.model.compile(
         optimizer=optimizers.make(recipe, stream.steps_per_epoch),
         loss=keras.losses.CategoricalCrossentropy(
@@ -85,39 +92,63 @@ def make_feed(
         jit_compile=_compiled(options.jit_compile),
         steps_per_execution=options.steps_per_execution,
     )
-    # Here, where the strategy is.
+    # The variables must be made in the scope of the strategy.
     optimizers.build(feed.model.optimizer, feed.model.trainable_variables)
     return feed
 
 
 def _choose_path(split: Split) -> str:
+    """Returns "device" where there is a GPU, unless the images are too large.
+
+    A GPU that lacks the memory is seen later: see `memory_errors`.
+    """
+    if not distribution.has_gpu():
+        return "host"
     size = split.train.images.nbytes
     if split.validation is not None:
         size += split.validation.images.nbytes
-    memory = distribution.free_memory()
-    chosen = {name: memory[name] for name in distribution.training() if memory}
-    path, why = distribution.choose_input(size, chosen)
-    if memory:  # else there was nothing to choose
-        print(why, file=sys.stderr)
-    return path
+    if size <= _MOST_ON_DEVICE:
+        return "device"
+    print(
+        f"input: host, since the images have {size / 2**20:,.0f} MiB; auto "
+        f"puts at most {_MOST_ON_DEVICE / 2**20:,.0f} MiB on a GPU",
+        file=sys.stderr,
+    )
+    return "host"
+
+
+@contextlib.contextmanager
+def memory_errors(path: str) -> Iterator[None]:
+    """Turns TensorFlow's out-of-memory error into one line of advice."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        advice = "a smaller --batch_size"
+        if path == "device":
+            advice = "--input=host, which keeps the images off the device, or "
+            advice += "a smaller --batch_size"
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise RecipeError(
+            f"input: expected a training that fits into memory, got {reason!r}"
+            f"; try {advice}"
+        ) from error
 
 
 def _compiled(jit_compile: str) -> bool:
     if jit_compile == "auto":
-        # XLA makes these networks some 3 times slower on a CPU, and its
-        # programs are of one device.
-        has_gpu = bool(tf.config.list_physical_devices("GPU"))
-        return has_gpu and distribution.count() == 1
+        # XLA makes these networks about 3 times slower on a CPU, and a program
+        # of XLA runs on one device.
+        return distribution.has_gpu() and distribution.count() == 1
     return jit_compile == "on"
 
 
 def _check_execution(steps: int, per_epoch: int) -> None:
-    """Otherwise Keras takes the rest from the next epoch, in silence."""
+    """Refuses executions that would silently reach into the next epoch."""
     if per_epoch % steps:
         good = [n for n in range(1, per_epoch + 1) if per_epoch % n == 0]
         raise RecipeError(
             f"steps_per_execution: expected a divisor of the {per_epoch} steps "
-            f"of an epoch ({', '.join(map(str, good))}), came {steps}"
+            f"of an epoch ({', '.join(map(str, good))}), got {steps}"
         )
 
 
@@ -129,24 +160,25 @@ def _check_devices(options: RunOptions, stream: pipeline.Stream) -> None:
     if options.jit_compile == "on":
         raise RecipeError(
             f"jit_compile: expected auto or off with {count} devices, since "
-            "XLA's programs are of one device, came on"
+            "a program of XLA runs on one device, got on"
         )
     last = stream.examples % stream.batch_size or stream.batch_size
     for size in (min(stream.batch_size, stream.examples), last):
         if -(-size // count) * (count - 1) >= size:
             raise RecipeError(
-                "batch_size: expected one whose batches have examples for "
-                f"each of the {count} devices, came {stream.batch_size} with "
+                "batch_size: expected a size whose batches have examples for "
+                f"each of the {count} devices, got {stream.batch_size} with "
                 f"a batch of {size}"
             )
 
 
 class Trainer(keras.Model):
-    """Trains on several devices that have not all the same share of a batch.
+    """Trains on several devices whose shares of a batch differ in size.
 
-    Keras averages the gradients of all devices alike, which is the mean over
-    the batch only if each has as many examples. What is reported as the loss
-    stays the device's own mean, since Keras weighs that itself.
+    Keras averages the gradients of all devices with equal weights, which is
+    the mean over the batch only if all devices have equally many examples.
+    The reported loss stays the device's own mean, because Keras weights the
+    reported losses by itself.
     """
 
     def compute_loss(
@@ -157,7 +189,7 @@ class Trainer(keras.Model):
         sample_weight: Any = None,
         **kwargs: Any,
     ) -> tf.Tensor:
-        """The loss, its gradient that of the mean over the whole batch."""
+        """Returns the loss, with the gradient of the whole batch's mean."""
         loss = super().compute_loss(x, y, y_pred, sample_weight, **kwargs)
         context = tf.distribute.get_replica_context()
         if context is None or context.num_replicas_in_sync == 1:
@@ -168,9 +200,9 @@ class Trainer(keras.Model):
         return weighted + tf.stop_gradient(loss - weighted)
 
     def train_step(self, data: Any) -> Any:
-        """Keras' own, and BatchNorm's averages are those of all devices.
+        """Averages BatchNorm's statistics over the devices after each step.
 
-        Keras 3 leaves each device its own and saves the first one's.
+        Keras 3 leaves each device its own and saves those of the first.
         """
         logs = super().train_step(data)
         context = tf.distribute.get_replica_context()
@@ -187,9 +219,10 @@ class Trainer(keras.Model):
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:
-        """Keras 3 makes its metrics for the mean of the devices' parts.
+        """Builds the metrics from the first device's share of a batch.
 
-        Of which there is none if they differ in length: the first will do.
+        Keras 3 would take the mean of all shares, but shares of different
+        lengths have no mean.
         """
 
         def first(parts: Any) -> tf.Tensor:
@@ -233,10 +266,10 @@ def _host_feed(
             deterministic(recipe, split.validation.images),
             one_hot(split.validation.labels, classes),
         )
-    # A model of its own, so that the network stays without an optimizer and
-    # is saved alike on both paths.
+    # A second model keeps the optimizer out of the network, so that both paths
+    # save the same network.
     model = _trainer(network.inputs, network.outputs)
-    return Feed("host", model, stream, batches, validation)
+    return Feed("host", network, model, stream, batches, validation)
 
 
 def _device_feed(
@@ -251,7 +284,7 @@ def _device_feed(
     if split.validation is not None:
         first, count = len(images), len(split.validation.images)
         images = np.concatenate([images, split.validation.images])
-        # No chance without training, so any key does.
+        # Validation draws nothing, so its keys are arbitrary.
         validation = (
             (
                 np.arange(first, first + count),
@@ -272,9 +305,9 @@ def _device_feed(
             targets, stream, start=start, stop=stop, frozen=True
         )
 
-    return Feed("device", model, stream, batches, validation)
+    return Feed("device", network, model, stream, batches, validation)
 
 
 def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
-    """float32 [N, classes]."""
+    """Returns labels int64 [N] as float32 [N, classes]."""
     return np.eye(classes, dtype=np.float32)[labels]

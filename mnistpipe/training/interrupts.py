@@ -1,8 +1,8 @@
-"""Ctrl-C where it does no harm.
+"""Holds Ctrl-C until the next batch where an interrupt could lose weights.
 
-JAX gives a training step its weights' memory to write the new ones to. An
-interrupt that Python raises within a step, which is most of the time, leaves
-neither the old weights nor the new ones, so there it waits for the next batch.
+JAX donates the memory of the weights to the training step, which writes the
+new weights there. An interrupt within a step would leave neither the old nor
+the new weights, so under JAX interrupts wait for the next batch.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from mnistpipe.runs import backends
 
 
 class _Hold(keras.callbacks.Callback):
-    """Takes signals and hands them on between two batches."""
+    """Receives signals and passes them on between two batches."""
 
-    # Keras 2 would wait for the logs at each batch.
+    # Otherwise Keras 2 would wait for the logs at each batch.
     _supports_tf_logs = True
 
     def __init__(self) -> None:
@@ -28,7 +28,10 @@ class _Hold(keras.callbacks.Callback):
         self.pending: list[int] = []
 
     def take(self) -> None:
-        """Only from handlers in Python: others end the process."""
+        """Replaces the handlers that are written in Python.
+
+        Other handlers end the process, and weights no longer matter.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             handler = signal.getsignal(number)
             if callable(handler):
@@ -58,13 +61,13 @@ class _Hold(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def between_batches() -> Iterator[list[keras.callbacks.Callback]]:
-    """Holds interrupts until a batch begins, where that is needed.
+    """Holds interrupts until a batch begins, if the backend needs this.
 
     Yields:
-      The callbacks to give to every `fit` within it.
+      The callbacks for every `fit` inside the `with` statement.
     """
     main = threading.current_thread() is threading.main_thread()
-    # Signals are the main thread's in Python.
+    # Python handles signals only in the main thread.
     if backends.name() != "jax" or not main:
         yield []
         return

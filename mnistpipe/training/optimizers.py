@@ -1,14 +1,16 @@
-"""A recipe's optimizer, with the schedules that go by steps.
+"""A recipe's optimizer, with the schedules that change at every step.
 
-Each has the defaults of where it is from, but for learning rate and betas:
+Recipes set the learning rate and the betas. Everything else has the defaults
+of the optimizer's library:
 
-    lookahead       around Adam, every 6 steps half of the way, as its paper
-    rectified_adam  rectifies from 5 degrees of freedom on, as its paper's code
-    yogi            with Adam's correction of the bias, second moment from 1e-6
-    lamb            without weight decay, by layer and variable
+    lookahead       Adam inside; every 6 steps half of the way, as in its paper
+    rectified_adam  rectifies from 5 degrees of freedom, as its paper's code
+    yogi            Adam's bias correction, second moment from 1e-6
+    lamb            no weight decay; trust ratios per variable
 
-tensorflow-addons' are of the kind that Keras calls legacy, which counts steps,
-compiles and takes schedules as the others do, but keeps its variables apart.
+Keras calls tensorflow-addons' optimizers legacy. Legacy optimizers count
+steps, compile and take schedules like others, but list their variables
+elsewhere.
 """
 
 import functools
@@ -25,25 +27,27 @@ _OPTIMIZERS: dict[str, Callable[..., keras.optimizers.Optimizer]] = {
     "nadam": keras.optimizers.Nadam,
 }
 if hasattr(keras.optimizers, "Lamb"):
-    # Made after tensorflow-addons', which it equals without weight decay and
-    # with its epsilon (github.com/keras-team/keras/pull/19981).
+    # Keras' Lamb follows tensorflow-addons' LAMB and equals it without weight
+    # decay and with this epsilon (github.com/keras-team/keras/pull/19981).
     _OPTIMIZERS["lamb"] = functools.partial(keras.optimizers.Lamb, epsilon=1e-6)
 
 
 def make(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer, at the learning rate that the recipe starts with.
+    """Returns the optimizer with the recipe's first learning rate.
 
-    A schedule that goes by epochs is a callback's work; one that goes by
-    steps is part of the optimizer, so that it is compiled with the step and
-    goes on where the optimizer's count of steps does.
+    A callback changes the learning rate in a schedule by epochs. A schedule
+    by steps is part of the optimizer, so the schedule is compiled with the
+    training step and follows the optimizer's count of steps when a run is
+    resumed.
 
     Raises:
-      RecipeError: it is tensorflow-addons', which cannot be had here.
+      RecipeError: the optimizer needs tensorflow-addons, which cannot be
+        imported here, or the precision needs a scaled loss.
     """
     addons.check(recipe)
     if recipe.precision == "mixed_float16":
-        # Small gradients would be 0 in float16, and a saved state cannot hold
-        # the variables of Keras' LossScaleOptimizer.
+        # In float16 small gradients would be 0 without a scaled loss, and a
+        # saved state cannot hold the variables of Keras' LossScaleOptimizer.
         raise RecipeError(
             "precision: expected float32 or mixed_bfloat16 for training, since"
             " the loss is not scaled, got 'mixed_float16'"
@@ -56,11 +60,17 @@ def make(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     if recipe.ema_momentum:
         settings |= {"use_ema": True, "ema_momentum": recipe.ema_momentum}
     maker = _OPTIMIZERS.get(recipe.optimizer)
-    return maker(**settings) if maker else _theirs(recipe.optimizer, settings)
+    return (
+        maker(**settings)
+        if maker
+        else _addons_optimizer(recipe.optimizer, settings)
+    )
 
 
-def _theirs(name: str, settings: dict[str, Any]) -> keras.optimizers.Optimizer:
-    """tensorflow-addons' optimizer of that name."""
+def _addons_optimizer(
+    name: str, settings: dict[str, Any]
+) -> keras.optimizers.Optimizer:
+    """Returns tensorflow-addons' optimizer of that name."""
     tfa = addons.load().optimizers
     if name == "lookahead":
         return tfa.Lookahead(keras.optimizers.legacy.Adam(**settings))
@@ -73,24 +83,25 @@ def _theirs(name: str, settings: dict[str, Any]) -> keras.optimizers.Optimizer:
 
 
 def build(optimizer: keras.optimizers.Optimizer, trained: Sequence) -> None:
-    """Makes the optimizer's variables for those that it is to train."""
+    """Makes the optimizer's variables for the trained variables."""
     if hasattr(optimizer, "build"):
         optimizer.build(trained)
-    else:  # a legacy one
+    else:  # a legacy optimizer
         optimizer._create_all_weights(trained)
 
 
 def variables(optimizer: keras.optimizers.Optimizer, trained: Sequence) -> list:
-    """All variables that decide its next step, made if they aren't there."""
+    """Returns all variables that decide the optimizer's next step."""
     build(optimizer, trained)
     if not hasattr(optimizer, "build"):
-        # Of a legacy one's numbers only the learning rate ever changes, which
-        # is a variable unless a schedule has its place; Lookahead's is Adam's.
+        # Of a legacy optimizer's settings only the learning rate changes. The
+        # learning rate is a variable unless a schedule replaces it; Lookahead
+        # has the learning rate of the Adam inside.
         rate = optimizer.learning_rate
         own = [rate] if hasattr(rate, "assign") else []
         return [*optimizer.weights, *own]
     steering = list(optimizer.variables)
-    # Keras 2 leaves some out: the learning rate, Nadam's product.
+    # Keras 2 does not list the learning rate and Nadam's product.
     for value in vars(optimizer).values():
         if hasattr(value, "assign") and not any(value is v for v in steering):
             steering.append(value)
@@ -100,12 +111,13 @@ def variables(optimizer: keras.optimizers.Optimizer, trained: Sequence) -> list:
 def learning_rate(
     recipe: Recipe, steps_per_epoch: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """A number, or the learning rate as a function of the step.
+    """Returns the learning rate, as a number or as a function of the step.
 
-    That is Keras' half cosine, behind its linear rise in a one-cycle schedule.
+    The function is Keras' half cosine, in a one-cycle schedule after a linear
+    rise.
 
     Cosine: Loshchilov and Hutter 2017, "SGDR", without restarts. One cycle:
-    Smith and Topin 2018, "Super-convergence", with a cosine for its fall.
+    Smith and Topin 2018, "Super-convergence", falling as a cosine.
     """
     highest, steps = recipe.learning_rate, recipe.epochs * steps_per_epoch
     if recipe.schedule not in SCHEDULES_BY_STEP or not steps:

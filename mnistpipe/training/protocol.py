@@ -1,4 +1,4 @@
-"""Which rows train, and which choose checkpoint and schedule."""
+"""Divides the data into rows that train and rows that validate."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ class Split:
 
 
 def split_rows(options: RunOptions, digits: data.Digits) -> Split:
-    """Divides the data by the protocol, then thins the training rows."""
+    """Divides the data by `validation`, then takes `train_examples` rows."""
     train, validation = digits.train, None
     if options.validation == "split":
         rest, chosen = data.stratified_split(

@@ -1,15 +1,17 @@
-"""Going on with a run: what it was begun with, and what may differ now.
+"""Resuming a run: what the run was begun with, and what may differ now.
 
-A resumed run ends with the bits of one that was never interrupted, so what
-decides them must be what it was: the recipe, the data, the options, and the
-versions of mnistpipe, TensorFlow, Keras and its backend. What may differ: more
-epochs (unless the schedule depends on their number), `--save_every`,
-`--verbose`, and the path of the data, which are known by their fingerprint.
-Other hardware, Python and NumPy are pointed out and not refused.
+A resumed run ends with the bits of a run that was never interrupted. So
+everything that decides these bits must be the same as before: the recipe, the
+data, the options, and the versions of mnistpipe, TensorFlow, Keras and its
+backend. These may differ: more epochs (unless the schedule depends on their
+number), `--save_every`, `--verbose`, and the path of the data, because the
+data are recognised by their fingerprint. Other hardware, Python and NumPy are
+reported and not refused.
 """
 
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -22,7 +24,7 @@ from mnistpipe.recipes import (
     flagfiles,
 )
 from mnistpipe.runs import record, runfolder
-from mnistpipe.runs.record import Hardware, RunRecord
+from mnistpipe.runs.record import Machine, RunRecord
 from mnistpipe.runs.runfolder import RunFolder, RunFolderError
 from mnistpipe.training import checkpoint
 
@@ -30,22 +32,20 @@ _FREE = {"save_every", "verbose", "data", "run_dir", "resume"}
 _DECIDING = ("mnistpipe", "tensorflow", "keras", *("backend", "jax", "torch"))
 
 
-def settings(path: str, given: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
-    """Recipe and options of the run in a folder, with what may be changed.
+def settings(
+    folder: RunFolder, given: Mapping[str, Any]
+) -> tuple[Recipe, RunOptions]:
+    """Returns a run's recipe and options, with the permitted changes.
 
     Args:
-      path: the run's folder.
+      folder: the run's folder, reopened.
       given: the flags of the command line, by name.
 
     Raises:
-      RunFolderError: there is no run, or a flag differs from the run's.
+      RunFolderError: flags.cfg is damaged, or a flag differs from the run's.
     """
-    flagfile = pathlib.Path(path) / runfolder.FLAGS
-    if not flagfile.is_file():
-        raise RunFolderError(
-            f"resume: expected the folder of a run, came {path}, which has no "
-            f"{runfolder.FLAGS}"
-        )
+    path = str(folder.path)
+    flagfile = folder.path / runfolder.FLAGS
     try:
         recipe, options = flagfiles.read(str(flagfile), whole=True)
     except UserError as error:
@@ -53,14 +53,16 @@ def settings(path: str, given: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
             f"resume: expected the {runfolder.FLAGS} that the run wrote, got a"
             f" damaged {flagfile}: {error}"
         ) from None
-    given = {**given, "resume": path}
-    if pathlib.Path(given.pop("run_dir", path)) != pathlib.Path(path):
-        raise RunFolderError(
-            f"run_dir: expected none beside --resume={path}, which says where"
-        )
+    given = dict(given)
+    for name in ("resume", "run_dir"):
+        if pathlib.Path(given.pop(name, path)) != folder.path:
+            raise RunFolderError(
+                f"{name}: expected none beside --resume={path}, which names "
+                "the folder"
+            )
     run = {**dataclasses.asdict(recipe), **dataclasses.asdict(options)}
     _refuse(path, _differences(run, given))
-    changes = {**given, "run_dir": path}
+    changes = {**given, "resume": path, "run_dir": path}
     fields = {f.name for f in dataclasses.fields(Recipe)}
     return (
         recipe.replace(**{n: changes[n] for n in changes.keys() & fields}),
@@ -68,36 +70,60 @@ def settings(path: str, given: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
     )
 
 
-def finished(path: str, recipe: Recipe) -> RunRecord | None:
+def finished(folder: RunFolder, recipe: Recipe) -> RunRecord | None:
     """Returns the run's record if nothing is left to do.
 
-    A metrics.json that is missing or damaged counts as unfinished, since the
-    resumed run writes it anew.
+    A metrics.json that is missing or damaged counts as unfinished, because the
+    resumed run writes the file again.
     """
     try:
-        done = record.read(pathlib.Path(path) / runfolder.METRICS)
+        done = record.read(folder.path / runfolder.METRICS)
     except data.DataError:
         return None
     return done if done.finished(recipe.epochs) else None
 
 
 def load(
-    folder: RunFolder, recipe: Recipe, options: RunOptions, digits: data.Digits
-) -> tuple[checkpoint.State | None, list[str]]:
-    """The state to go on from, and what the user should know about it.
+    folder: RunFolder,
+    recipe: Recipe,
+    options: RunOptions,
+    digits: data.Digits,
+    machine: Machine,
+) -> checkpoint.State | None:
+    """Returns the state from which a run continues.
 
-    Returns:
-      The state, or None for a run that was killed before its first one, and
-      lines of text.
+    None is returned for a run that was killed before its first state. What
+    the user should know is printed to standard error.
 
     Raises:
-      RunFolderError: there is no whole state, or the run differs.
+      RunFolderError: there is no undamaged state, or the run differs.
     """
     with folder.errors():
         state, damaged = checkpoint.newest(folder.path)
     if state is None:
         _refuse_without_state(folder, damaged)
-        return None, [f"{folder.path}: killed before it began; starts anew"]
+        notes = ["the run was killed before its first state; it starts anew"]
+    else:
+        _check_facts(folder, state, recipe, options, digits)
+        notes = [
+            f"{line}; going on from the one before, of step {state.step}"
+            for line in damaged
+        ]
+        notes += _inexact(_check_machine(folder, state, machine))
+    notes += _inexact(_forgetful(recipe, machine))
+    for note in notes:
+        print(f"{folder.path}: {note}", file=sys.stderr)
+    return state
+
+
+def _check_facts(
+    folder: RunFolder,
+    state: checkpoint.State,
+    recipe: Recipe,
+    options: RunOptions,
+    digits: data.Digits,
+) -> None:
+    """Raises RunFolderError if settings or data are not those of the state."""
     facts = state.facts
     now = {**dataclasses.asdict(recipe), **dataclasses.asdict(options)}
     differences = _differences(
@@ -109,49 +135,49 @@ def load(
             f"run has {facts.data.name} of {facts.data.fingerprint[:12]})"
         )
     _refuse(str(folder.path), differences)
-    return state, [
-        f"{folder.path}: {line}; going on from the one before, of step "
-        f"{state.step}"
-        for line in damaged
-    ]
 
 
-def check_devices(
-    folder: RunFolder, state: checkpoint.State, devices: int
-) -> None:
-    """Raises RunFolderError unless as many devices train as before."""
-    before = state.facts.devices
-    if devices != before:
-        raise RunFolderError(
-            f"resume {folder.path}: expected the {before} devices that the run "
-            f"was begun with, came {devices}"
-        )
-
-
-def check_machine(
-    folder: RunFolder,
-    state: checkpoint.State,
-    versions: Mapping[str, str],
-    hardware: Hardware,
+def _check_machine(
+    folder: RunFolder, state: checkpoint.State, machine: Machine
 ) -> list[str]:
-    """What differs but is not refused, as lines of text.
+    """Returns the differences that are not refused, as text.
 
     Raises:
-      RunFolderError: the same numbers are not to be had with these versions.
+      RunFolderError: other versions or another number of devices cannot give
+        the same bits.
     """
+    facts = state.facts
+    if machine.devices != facts.devices:
+        raise RunFolderError(
+            f"resume {folder.path}: expected the {facts.devices} devices with "
+            f"which the run was begun, got {machine.devices}"
+        )
     different = {
-        # Those that do not tell are TensorFlow's.
-        **_changed({"backend": "tensorflow", **state.facts.versions}, versions),
-        **_changed(vars(state.facts.hardware), vars(hardware)),
+        # Runs from before other backends were possible name no backend.
+        **_changed(
+            {"backend": "tensorflow", **facts.versions}, machine.versions
+        ),
+        **_changed(vars(facts.hardware), vars(machine.hardware)),
     }
     deciding = [different.pop(name) for name in _DECIDING if name in different]
     _refuse(str(folder.path), deciding)
-    if not different:
-        return []
-    return [
-        f"{folder.path}: the same bits are not promised with "
-        + ", ".join(different.values())
-    ]
+    return [", ".join(different.values())] if different else []
+
+
+def _forgetful(recipe: Recipe, machine: Machine) -> list[str]:
+    """Returns what cannot be saved, and so differs in a resumed run."""
+    causes = []
+    if recipe.optimizer == "nadam" and machine.versions["keras"][0] == "2":
+        causes.append("Keras 2's nadam, which counts steps in no variable")
+    if machine.versions["backend"] == "torch":
+        causes.append(
+            "PyTorch, whose dropout draws from a generator that no state holds"
+        )
+    return causes
+
+
+def _inexact(causes: Iterable[str]) -> list[str]:
+    return [f"the same bits are not promised with {cause}" for cause in causes]
 
 
 def _changed(
@@ -165,34 +191,35 @@ def _changed(
 
 
 def _differences(run: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The fields of `now` that are not the run's, in words."""
+    """Describes the values of `now` that differ from the run's."""
     differences = []
     for name, value in now.items():
         if name in _FREE or value == run.get(name):
             continue
-        words = f"{name}={value} (the run has {run.get(name)}"
+        text = f"{name}={value} (the run has {run.get(name)}"
         if name != "epochs":
-            differences.append(f"{words})")
+            differences.append(f"{text})")
         elif run["schedule"] in SCHEDULES_BY_STEP:
-            differences.append(f"{words}, on which {run['schedule']} depends)")
+            differences.append(f"{text}, on which {run['schedule']} depends)")
         elif value < run[name]:
-            differences.append(f"{words}, which can only be raised)")
+            differences.append(f"{text}, which can only be raised)")
     return differences
 
 
 def _refuse(path: str, differences: Iterable[str]) -> None:
-    words = ", ".join(differences)
-    if words:
+    text = ", ".join(differences)
+    if text:
         raise RunFolderError(
-            f"resume {path}: expected what the run was begun with, came {words}"
+            f"resume {path}: expected the values of the run's beginning, got "
+            f"{text}"
         )
 
 
 def _refuse_without_state(folder: RunFolder, damaged: list[str]) -> None:
-    """Starting anew must destroy nothing."""
+    """Raises RunFolderError if starting anew would destroy results."""
     if damaged:
         raise RunFolderError(
-            f"resume {folder.path}: expected a whole state, came none: "
+            f"resume {folder.path}: expected a whole state, got none: "
             + ", ".join(damaged)
         )
     with folder.errors():
@@ -207,5 +234,5 @@ def _refuse_without_state(folder: RunFolder, damaged: list[str]) -> None:
     if kept:
         raise RunFolderError(
             f"resume {folder.path}: expected a saved state beside "
-            f"{', '.join(kept)}, came none"
+            f"{', '.join(kept)}, got none"
         )

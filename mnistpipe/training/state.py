@@ -1,17 +1,17 @@
-"""What a training is at a step: taken from Keras' objects, and put back.
+"""The state of a training at a step: read from Keras' objects and restored.
 
     network/…    weights, moving averages, dropout's generators
     optimizer/…  moments, iterations, learning rate
     metrics/…    sums so far, within an epoch
     best/…       the weights of the best epoch
-    facts        memory of the callbacks, history, what the run was begun with
+    facts        memory of the callbacks, history, provenance of the run
 
-Variables are told apart by their place: Keras makes them in the same order
-for the same recipe, but not always with the same names. The best weights are
-here and not only in best.keras, which may be of an epoch after the state.
+Variables are identified by their position: for the same recipe Keras makes
+them in the same order, but not always with the same names. The state holds the
+best weights too, because best.keras may be of an epoch after the state.
 
-Taking a state reads and never writes, so that a training has the same bits
-however often it is saved.
+Reading a state changes nothing, so a training has the same bits however often
+its state is saved.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from mnistpipe.training.facts import (
     StateFacts,
     StoppingMemory,
 )
+from mnistpipe.training.feeding import Feed
 
 _MEMORIES = {
     "ReduceLROnPlateau": PlateauMemory,
@@ -44,21 +45,16 @@ _MEMORIES = {
 
 
 def make_dropout_saveable() -> None:
-    """Keras 2 keeps dropout's generators in ops unless told; 3 in variables.
+    """Makes Keras 2 keep dropout's generators in variables, as Keras 3 does.
 
-    To be called before the network is made.
+    Call this function before the network is built.
     """
     if not hasattr(keras, "Variable"):
         keras.backend.experimental.enable_tf_random_generator()
 
 
-def forgets(optimizer: str) -> bool:
-    """Whether an optimizer keeps something where it can't be taken from."""
-    return optimizer == "nadam" and not hasattr(keras, "Variable")
-
-
 def variables(network: keras.Model, trainer: keras.Model) -> dict[str, list]:
-    """All variables that decide the next step, by kind."""
+    """Returns all variables that decide the next step, by kind."""
     return {
         "network": [*network.variables, *_generators(network)],
         "optimizer": optimizers.variables(
@@ -68,7 +64,7 @@ def variables(network: keras.Model, trainer: keras.Model) -> dict[str, list]:
 
 
 def _generators(network: keras.Model) -> list:
-    """Dropout's generators in Keras 2, where they are no layer's weights."""
+    """Returns dropout's generators of Keras 2, which no layer lists."""
     holders = [
         getattr(layer, "_random_generator", None) for layer in network.layers
     ]
@@ -77,80 +73,87 @@ def _generators(network: keras.Model) -> list:
 
 
 def metrics(trainer: keras.Model) -> list:
-    """The variables of loss and metrics; made by Keras at the first batch."""
+    """Returns the variables of loss and metrics.
+
+    Keras makes these variables at the first batch.
+    """
     return [v for metric in trainer.metrics for v in metric.variables]
 
 
-class Keeper(keras.callbacks.Callback):
-    """Saves a training's state at each epoch's end and every `every` steps.
+@dataclasses.dataclass(frozen=True)
+class Callbacks:
+    """The callbacks whose memory belongs to the state.
 
-    To be the last of the callbacks, since it keeps what the others remember
-    and, in a `fit` that goes on with a training, puts it back after they
-    forgot it.
-
-    Args:
-      network: what is trained.
-      trainer: the model that `fit` is called of.
-      watchers: the callbacks before this one.
-      history: Keras' History, one of these.
-      best: callbacks.SaveBest, one of these where the run validates.
-      folder: where to.
-      begun: what the run was begun with.
-      every: steps; 0 saves at the ends of epochs only.
-      steps_per_epoch: of the stream.
+    Attributes:
+      in_order: all callbacks before the StateCallback, in Keras' order.
+      history: Keras' History, one of them.
+      best: one of them if the run validates.
     """
 
-    # Keras 2 would wait for the logs at each batch.
+    in_order: Sequence[keras.callbacks.Callback]
+    history: keras.callbacks.History
+    best: callbacks.SaveBest
+
+
+class StateCallback(keras.callbacks.Callback):
+    """Saves the state at each epoch's end and every `save_every` steps.
+
+    This must be the last callback. It saves the memory of the other callbacks
+    and, in a `fit` that continues a training, restores their memory after
+    their `on_train_begin` has cleared it.
+
+    Args:
+      run: what the run was begun with.
+      feed: the trained model and its steps.
+      others: the other callbacks.
+      folder: the run folder.
+    """
+
+    # Otherwise Keras 2 would wait for the logs at each batch.
     _supports_tf_logs = True
 
     def __init__(
         self,
-        network: keras.Model,
-        trainer: keras.Model,
-        watchers: Sequence[keras.callbacks.Callback],
-        history: keras.callbacks.History,
-        best: callbacks.SaveBest,
+        run: Provenance,
+        feed: Feed,
+        others: Callbacks,
         folder: runfolder.RunFolder,
-        begun: Provenance,
-        every: int,
-        steps_per_epoch: int,
     ) -> None:
         super().__init__()
-        self.network = network
-        self.trainer = trainer
-        self.watchers = {type(one).__name__: one for one in watchers}
-        self.history = history
-        self.best = best
+        self.run = run
+        self.network = feed.network
+        self.trainer = feed.model
+        self.steps_per_epoch = feed.stream.steps_per_epoch
+        self.history = others.history
+        self.best = others.best
+        self.by_name = {type(one).__name__: one for one in others.in_order}
         self.folder = folder
-        self.begun = begun
-        self.every = every
-        self.steps_per_epoch = steps_per_epoch
-        self.variables = variables(network, trainer)
-        self.memory = Memory()  # at the last epoch's end
+        self.variables = variables(feed.network, feed.model)
+        self.memory = Memory()  # of the callbacks, at the last epoch's end
         self.stopped = False
         self.started = time.perf_counter()
         self.seconds_before = 0.0
         self.resumed: list[int] = []
         self.epoch = 0
-        self.first = 0  # the step within the epoch at which this fit began
-        self.saved = 0  # and the one of the last state
-        self.sums: list[np.ndarray] = []  # metrics to put back in that epoch
+        self.first = 0  # the step of the epoch at which this `fit` began
+        self.saved = 0  # the step of the epoch that was saved last
+        self.sums: list[np.ndarray] = []  # metrics to restore in the epoch
 
     @property
     def seconds(self) -> float:
-        """Spent in training, in all sessions of the run."""
+        """The time spent in training, in all sessions of the run."""
         return self.seconds_before + time.perf_counter() - self.started
 
     # As a callback
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Gives the other callbacks their memory back."""
+        """Restores the memory of the other callbacks."""
         for name, values in vars(self.memory).items():
             for attribute, value in vars(values).items() if values else ():
-                setattr(self.watchers[name], attribute, value)
+                setattr(self.by_name[name], attribute, value)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Gives the metrics of an epoch that is entered midway their sums."""
+        """Restores the sums of the metrics in an epoch entered midway."""
         self.epoch = epoch
         self.saved = self.first
         if self.sums:
@@ -159,18 +162,18 @@ class Keeper(keras.callbacks.Callback):
     def on_train_batch_begin(
         self, batch: int, logs: dict | None = None
     ) -> None:
-        """Saves if it is time: what is before a batch is after the last.
+        """Saves the state before a batch if it is time.
 
-        A hook at a batch's end would have Keras wait for the device's logs.
+        A method for the end of a batch would make Keras wait for the logs.
         """
-        step = self.first + batch
-        if self.every and step // self.every > self.saved // self.every:
+        step, every = self.first + batch, self.run.options.save_every
+        if every and step // every > self.saved // every:
             self.save(step)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Saves, as the beginning of the next epoch."""
+        """Saves the state as the beginning of the next epoch."""
         self.epoch, self.first, self.sums = epoch + 1, 0, []
-        self.memory = self._remembered()
+        self.memory = self._memory_of_others()
         self.stopped = bool(self.trainer.stop_training)
         self.save(0)
 
@@ -179,12 +182,12 @@ class Keeper(keras.callbacks.Callback):
     def save(self, step: int) -> None:
         """Writes the state after `step` steps of the present epoch."""
         arrays = {
-            f"{kind}/{place:03}": array
+            f"{kind}/{position:03}": array
             for kind, group in self._groups(step > 0).items()
-            for place, array in enumerate(group)
+            for position, array in enumerate(group)
         }
         facts = StateFacts(
-            **vars(self.begun),
+            **vars(self.run),
             memory=self.memory,
             stopped=self.stopped,
             history=_plain(self.history.history),
@@ -201,7 +204,7 @@ class Keeper(keras.callbacks.Callback):
 
     def _groups(self, within_epoch: bool) -> dict[str, list[np.ndarray]]:
         # Under JAX the variables are empty within an epoch, until a callback
-        # is asked for its model, which it has once a `fit` has begun.
+        # reads its `model`, which Keras sets when a `fit` begins.
         trainer = self.model or self.trainer
         groups = dict(self.variables)
         if within_epoch:
@@ -213,7 +216,7 @@ class Keeper(keras.callbacks.Callback):
         return {**arrays, "best": self.best.weights or []}
 
     def restore(self, state: checkpoint.State) -> None:
-        """Makes the training, its history and best.keras what they were."""
+        """Restores the training, its history and best.keras."""
         facts = state.facts
         self.epoch, self.first = divmod(state.step, self.steps_per_epoch)
         self._check_facts(facts)
@@ -226,7 +229,7 @@ class Keeper(keras.callbacks.Callback):
         for kind, group in self.variables.items():
             _assign(kind, group, _arrays(state, kind))
         self.memory = facts.memory
-        self.on_train_begin()  # for a training of which nothing is left
+        self.on_train_begin()  # No `fit` follows if no epoch is left.
         self.stopped = facts.stopped
         self.history.history = {n: [*f] for n, f in facts.history.items()}
         self.folder.write(runfolder.HISTORY, facts.history_file)
@@ -235,7 +238,7 @@ class Keeper(keras.callbacks.Callback):
         self.sums = _arrays(state, "metrics")
 
     def _restore_best(self, weights: list[np.ndarray]) -> None:
-        """best.keras may be missing, or of an epoch that is yet to come."""
+        """Writes best.keras, which may be missing or of a later epoch."""
         self.best.weights = weights or None
         if weights:
             self.network.set_weights(weights)
@@ -246,39 +249,39 @@ class Keeper(keras.callbacks.Callback):
     def _check_facts(self, facts: StateFacts) -> None:
         """Refuses facts that this training cannot have written."""
         used = [name for name, value in vars(facts.memory).items() if value]
-        unknown = [name for name in used if name not in self.watchers]
+        unknown = [name for name in used if name not in self.by_name]
         if unknown or facts.epochs != self.epoch:
             raise runfolder.RunFolderError(
                 f"saved state: expected the figures of {self.epoch} epochs and"
-                f" memory of {', '.join(self.watchers)}, got {facts.epochs} "
+                f" memory of {', '.join(self.by_name)}, got {facts.epochs} "
                 f"epochs and memory of {', '.join(used) or 'nothing'}"
             )
 
-    def _remembered(self) -> Memory:
+    def _memory_of_others(self) -> Memory:
         return Memory(
             **{
                 name: kind(
                     **{
                         field.name: _plain(
-                            getattr(self.watchers[name], field.name, None)
+                            getattr(self.by_name[name], field.name, None)
                         )
                         for field in dataclasses.fields(kind)
                     }
                 )
                 for name, kind in _MEMORIES.items()
-                if name in self.watchers
+                if name in self.by_name
             }
         )
 
 
 def _arrays(state: checkpoint.State, kind: str) -> list[np.ndarray]:
-    """In their order, which is that of their names."""
+    """Returns the arrays of a kind in the order of their positions."""
     names = sorted(n for n in state.arrays if n.startswith(f"{kind}/"))
     return [state.arrays[name] for name in names]
 
 
 def _check(kind: str, group: Sequence, arrays: Sequence[np.ndarray]) -> None:
-    """Refuses other shapes and types, which only a forged state can have."""
+    """Refuses other shapes and dtypes, which only a forged state can have."""
     expected = [
         (tuple(v.shape), str(getattr(v.dtype, "name", v.dtype))) for v in group
     ]
@@ -296,7 +299,7 @@ def _assign(kind: str, group: Sequence, arrays: Sequence[np.ndarray]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, which hold each of their values."""
+    """Returns NumPy's numbers as Python's, which hold the same values."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
