@@ -327,7 +327,7 @@ def test_schedules_in_a_training(schedule, expected, tiny_fit):
 def tiny_fit():
     """Three epochs of a model that learns nothing; its learning rates."""
 
-    def fit(watchers):
+    def fit(schedule):
         model = keras.Sequential([keras.Input((1,)), keras.layers.Flatten()])
         model.compile(keras.optimizers.Adam(1e-3), "mse")
         x = np.zeros((4, 1), np.float32)
@@ -336,7 +336,7 @@ def tiny_fit():
             x,
             epochs=3,
             validation_data=(x, x),
-            callbacks=watchers,
+            callbacks=schedule,
             verbose=0,
         ).history
         return history.get("learning_rate", history.get("lr"))
@@ -358,9 +358,9 @@ def test_documented_plateau_and_stopping():
 
 def test_without_validation_they_watch_the_training_loss():
     recipe = RECIPES["wide900k"]
-    watchers = callbacks.schedule(recipe, False, steps_per_epoch=1)
-    assert [one.monitor for one in watchers] == ["loss", "loss"]
-    assert watchers[0].mode == "min"
+    schedule = callbacks.schedule(recipe, False, steps_per_epoch=1)
+    assert [one.monitor for one in schedule] == ["loss", "loss"]
+    assert schedule[0].mode == "min"
 
 
 class Saves:
