@@ -23,7 +23,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import NoReturn
 
 DOCUMENTED = pathlib.Path(__file__).with_suffix(".txt")
 ONE_THREAD = {
@@ -48,6 +47,24 @@ class Job:
             where = [f"--resume={folder}"]
         return [sys.executable, "-m", "mnistpipe.main", *where, "--verbose=2"]
 
+    def start(self, runs: pathlib.Path) -> subprocess.Popen:
+        """Starts or resumes the run in the background."""
+        resumed = any((runs / self.name).glob("*"))
+        self.say("resumed" if resumed else "started")
+        with open(runs / f"{self.name}.log", "a", encoding="utf-8") as log:
+            return subprocess.Popen(
+                ["nice", "-n", "10", *self.command(runs)],
+                env={**os.environ, **ONE_THREAD},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in the terminal reaches the runs through this process.
+                start_new_session=True,
+            )
+
+    def say(self, text: str) -> None:
+        """Prints one line of progress."""
+        print(f"{time.strftime('%H:%M:%S')}  {self.name}  {text}", flush=True)
+
 
 def read_list(path: pathlib.Path) -> list[Job]:
     """Reads the list; a line that starts with # is a comment.
@@ -68,24 +85,6 @@ def read_list(path: pathlib.Path) -> list[Job]:
     return jobs
 
 
-def start(job: Job, runs: pathlib.Path) -> subprocess.Popen:
-    """Starts or resumes one run in the background."""
-    with open(runs / f"{job.name}.log", "a", encoding="utf-8") as log:
-        return subprocess.Popen(
-            ["nice", "-n", "10", *job.command(runs)],
-            env={**os.environ, **ONE_THREAD},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # A Ctrl-C in the terminal reaches the runs through this process.
-            start_new_session=True,
-        )
-
-
-def say(name: str, text: str) -> None:
-    """Prints one line of progress."""
-    print(f"{time.strftime('%H:%M:%S')}  {name}  {text}", flush=True)
-
-
 def last_line(path: pathlib.Path) -> str:
     """The last line of a run's log that is not empty."""
     lines = path.read_text("utf-8", errors="replace").split("\n")
@@ -101,54 +100,41 @@ def work(jobs: list[Job], runs: pathlib.Path, at_once: int) -> int:
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                resumed = any((runs / job.name).glob("*"))
-                say(job.name, "resumed" if resumed else "started")
-                running[job] = start(job, runs)
-            for job, process in list(running.items()):
-                if process.poll() is None:
-                    continue
-                del running[job]
-                failed += process.returncode != 0
-                line = "finished"
-                if process.returncode:
-                    line = last_line(runs / f"{job.name}.log")
-                say(job.name, line)
+                running[job] = job.start(runs)
+            ended = [j for j, p in running.items() if p.poll() is not None]
+            for job in ended:
+                code = running.pop(job).returncode
+                failed += code != 0
+                log = runs / f"{job.name}.log"
+                job.say(last_line(log) if code else "finished")
             time.sleep(1)
     finally:
         for process in running.values():
             process.terminate()
         for job, process in running.items():
             process.wait()
-            say(job.name, "stopped; the same command resumes it")
+            job.say("stopped; the same command resumes it")
     return failed
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Trains what the list says; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "list",
-        nargs="?",
-        type=pathlib.Path,
-        default=DOCUMENTED,
+        "list", nargs="?", type=pathlib.Path, default=DOCUMENTED
     )
     parser.add_argument("--runs", type=pathlib.Path, default="runs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    arguments = parser.parse_args()
+    # SIGTERM ends the program as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    jobs = read_list(arguments.list)
     try:
-        failed = work(
-            read_list(arguments.list), arguments.runs, max(1, arguments.jobs)
-        )
+        return int(work(jobs, arguments.runs, max(1, arguments.jobs)) > 0)
     except KeyboardInterrupt:
         return 130
-    return int(failed > 0)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Kills a small run again and again, and compares each with one left alone.
+"""Kills small runs at random moments, and compares them with undisturbed runs.
 
 python tools/kill_test.py --kills=20
 
-Real digits, a recipe with plateau, early stopping, dropout and best
-checkpoint, its state saved every few steps. Each run is killed by SIGKILL at
-a random moment between its first state and its end, every third one while
-a file is being written, and resumed to the end. Weights, optimizer, best
-weights, the callbacks' memory and history.csv are then compared bit for bit.
-Half of them take their input on the host, half on the device. Prints the seed
-and the figure.
+The recipe has a plateau, early stopping, dropout and the best checkpoint, and
+saves its state every few steps. Each run is killed by SIGKILL between its
+first state and its end, every third run while it writes a file, and is then
+resumed to the end. Weights, optimizer, best weights, the callbacks' memory and
+history.csv are compared bit for bit. Half of the runs gather their input on
+the host, half on the device. The seed and the result are printed.
 """
 
 import argparse
@@ -42,6 +41,7 @@ PATHS = ("host", "device")
 
 
 def start(*arguments: str) -> subprocess.Popen:
+    """Starts the trainer."""
     return subprocess.Popen(
         [sys.executable, "-m", "mnistpipe.main", *arguments],
         stdout=subprocess.DEVNULL,
@@ -50,61 +50,60 @@ def start(*arguments: str) -> subprocess.Popen:
     )
 
 
-def finish(process: subprocess.Popen) -> None:
+def finish(*arguments: str) -> None:
+    """Runs the trainer to its end."""
+    process = start(*arguments)
     _, errors = process.communicate()
     if process.returncode:
         raise SystemExit(f"a run failed:\n{errors}")
 
 
-def states(run: pathlib.Path, begins: str = "step-") -> list[str]:
-    folder = run / checkpoint.FOLDER
-    return [path.name for path in folder.glob(f"{begins}*")]
+def newest(run: pathlib.Path) -> int:
+    """The step of the newest state; -1 before the first state."""
+    states = (run / checkpoint.FOLDER).glob("step-*")
+    return max((int(p.name.split("-")[1]) for p in states), default=-1)
 
 
-def step(run: pathlib.Path) -> int:
-    """Of the newest state; -1 before the first."""
-    return max((int(name.split("-")[1]) for name in states(run)), default=-1)
+def unfinished(run: pathlib.Path) -> list[str]:
+    """The names of files that are being written."""
+    paths = [*run.glob(".new-*"), *(run / checkpoint.FOLDER).glob(".new-*")]
+    return [path.name for path in paths]
 
 
 def kill(
     process: subprocess.Popen,
     run: pathlib.Path,
-    at: int,
-    delay: float,
-    writing: bool,
+    rng: random.Random,
+    write: bool,
 ) -> str:
-    """Kills a run; where that was, in words, or nothing if it had ended.
+    """Kills a run at a random moment.
 
     Args:
       process: the run.
       run: its folder.
-      at: the step whose state to wait for.
-      delay: how much longer, in seconds.
-      writing: whether to wait for the next file that is being written, too.
+      rng: chooses the moment.
+      write: whether to wait until a file is being written.
+
+    Returns:
+      The moment in words; "" if the run had ended before.
     """
-    while process.poll() is None and step(run) < at:
+    step, delay = rng.randrange(STEPS), rng.uniform(0, 0.2)
+    while process.poll() is None and newest(run) < step:
         time.sleep(0.001)
     time.sleep(delay)
-    while writing and process.poll() is None and not beside(run):
+    while write and process.poll() is None and not unfinished(run):
         pass  # a write takes some milliseconds
     process.send_signal(signal.SIGKILL)
     process.communicate()
     if process.returncode != -signal.SIGKILL:
         return ""
-    words = f"after the state of step {step(run)}"
-    written = beside(run)
-    return f"{words}, while writing {written[0][5:19]}" if written else words
-
-
-def beside(run: pathlib.Path) -> list[str]:
-    return [path.name for path in run.glob(".new-*")] + states(run, ".new-")
+    files = "".join(f", while writing {n[5:19]}" for n in unfinished(run)[:1])
+    return f"after the state of step {newest(run)}{files}"
 
 
 def differences(run: pathlib.Path, other: pathlib.Path) -> list[str]:
-    """What is not the same to the last bit."""
-    (one, damaged), (two, _) = (
-        checkpoint.newest(folder) for folder in (run, other)
-    )
+    """Names what is not equal to the last bit."""
+    (one, damaged), (two, _) = map(checkpoint.newest, (run, other))
     different = list(damaged)
     if (one.step, one.arrays.keys()) != (two.step, two.arrays.keys()):
         return [*different, f"step {one.step} for {two.step}"]
@@ -113,59 +112,45 @@ def differences(run: pathlib.Path, other: pathlib.Path) -> list[str]:
         for name, array in two.arrays.items()
         if one.arrays[name].tobytes() != array.tobytes()
     ]
-    different += [
-        name
-        for name in ("memory", "stopped", "history")
-        if one.facts[name] != two.facts[name]
-    ]
-    files = [folder / "history.csv" for folder in (run, other)]
-    if files[0].read_bytes() != files[1].read_bytes():
-        different.append("history.csv")
-    return different
+    facts = ("memory", "stopped", "history")
+    different += [name for name in facts if one.facts[name] != two.facts[name]]
+    texts = {(folder / "history.csv").read_bytes() for folder in (run, other)}
+    return different + ["history.csv"] * (len(texts) > 1)
 
 
 def survives(
     folder: pathlib.Path, path: str, number: int, rng: random.Random
 ) -> bool:
-    """Whether a run that is killed and resumed equals the whole one."""
-    where, tries = "", 0
-    while not where:  # it may have ended before
+    """Says whether a killed and resumed run equals the undisturbed run."""
+    moment, tries = "", 0
+    while not moment:
         tries += 1
         run = folder / f"{path}-{number}-{tries}"
-        where = kill(
-            start(*FLAGS, f"--input={path}", f"--run_dir={run}"),
-            run,
-            rng.randrange(STEPS),
-            rng.uniform(0, 0.2),
-            writing=number % 3 == 0,
-        )
-    finish(start(f"--resume={run}"))
+        process = start(*FLAGS, f"--input={path}", f"--run_dir={run}")
+        moment = kill(process, run, rng, write=number % 3 == 0)
+    finish(f"--resume={run}")
     different = differences(run, folder / path)
-    print(
-        f"{number + 1:3} {path:6} killed {where}: "
-        + (", ".join(different) or "same"),
-        flush=True,
-    )
+    outcome = ", ".join(different) or "same"
+    print(f"{number + 1:3} {path:6} killed {moment}: {outcome}", flush=True)
     return not different
 
 
 def main() -> None:
+    """Runs the test; the exit status is 1 if a run differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     arguments = parser.parse_args()
-    seed = arguments.seed
-    seed = random.randrange(10**6) if seed is None else seed
-    print(f"seed {seed}", flush=True)
-    rng = random.Random(seed)
-    same = 0
+    print(f"seed {arguments.seed}", flush=True)
+    rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         for path in PATHS:
-            run = folder / path
-            finish(start(*FLAGS, f"--input={path}", f"--run_dir={run}"))
-        for number in range(arguments.kills):
-            same += survives(folder, PATHS[number % 2], number, rng)
+            finish(*FLAGS, f"--input={path}", f"--run_dir={folder / path}")
+        same = sum(
+            survives(folder, PATHS[number % 2], number, rng)
+            for number in range(arguments.kills)
+        )
     print(f"{same} of {arguments.kills} resumed runs are the same, bit for bit")
     sys.exit(same != arguments.kills)
 
