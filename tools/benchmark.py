@@ -5,6 +5,8 @@
     python tools/benchmark.py --section=fit,torch --arch=strided400k,pool2m
 
     augment   images/s of the pipeline and of each peer
+    machine   the same with every peer on all cores, resized crops with colour
+              jitter, and RandAugment: images/s of the machine and per core
     growth    images/s by batch size, image size, number of examples, cores
     fit       `fit` on the host and on the device path beside the same network
               on one constant batch
@@ -51,6 +53,13 @@ def _augment(options: argparse.Namespace) -> list[timing.Table]:
     return benchmark_augment.peers(sizes, options.rounds, options.seconds)
 
 
+def _machine_wide(options: argparse.Namespace) -> list[timing.Table]:
+    import benchmark_machine
+
+    sizes = [int(size) for size in options.sizes.split(",")]
+    return benchmark_machine.tables(sizes, options.rounds, options.seconds)
+
+
 def _growth(options: argparse.Namespace) -> list[timing.Table]:
     import benchmark_augment
 
@@ -95,6 +104,7 @@ def _settings(options: argparse.Namespace) -> list[timing.Table]:
 
 SECTIONS: dict[str, Section] = {
     "augment": _augment,
+    "machine": _machine_wide,
     "growth": _growth,
     "fit": _fit("fit"),
     "torch": _torch,
@@ -128,7 +138,7 @@ def _options() -> argparse.Namespace:
         *((name, recipes.ARCHS) for name in options.arch),
     ):
         if name not in exists:
-            parser.error(f"expected {', '.join(exists)}, came {name}")
+            parser.error(f"expected {', '.join(exists)}, got {name}")
     return options
 
 

@@ -16,9 +16,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import benchmark_children
+import benchmark_pictures
 import numpy as np
-
-_BATCH_SIZES = {28: 256, 96: 64}  # and 32 for larger pictures
 
 
 def rate(batches: Iterator[Any], batch_size: int, seconds: float) -> float:
@@ -41,8 +40,8 @@ def peers(sizes: list[int], rounds: int, seconds: float) -> list[Any]:
 
     tables = []
     for size in sizes:
-        images = benchmark_peers.pictures(size)
-        batch_size = _BATCH_SIZES.get(size, 32)
+        images = benchmark_pictures.pictures(size)
+        batch_size = benchmark_pictures.batch_size(size)
         shape = "×".join(map(str, images.shape[1:]))
         table = timing.Table(f"Augmentation of {shape}, batch {batch_size}")
         measures = {}
@@ -109,9 +108,8 @@ def _grown(
 
 
 def _batch_sizes(rounds: int, seconds: float) -> Any:
-    import benchmark_peers
 
-    images = benchmark_peers.pictures(28)
+    images = benchmark_pictures.pictures(28)
     cases = {str(n): (images, n) for n in (16, 64, 256, 1024, 4096)}
     return _grown(
         "Growth with batch size, 28×28×1", "batch", cases, rounds, seconds
@@ -129,9 +127,8 @@ def _image_sizes(rounds: int, seconds: float) -> Any:
 
 
 def _examples(rounds: int, seconds: float) -> Any:
-    import benchmark_peers
 
-    digits, cases = benchmark_peers.pictures(28), {}
+    digits, cases = benchmark_pictures.pictures(28), {}
     for count in (1_000, 10_000, 100_000, 1_000_000):
         images = np.resize(digits, (count, *digits.shape[1:]))
         cases[f"{count:,}"] = (images, 256)
@@ -167,7 +164,7 @@ def _answer(cores: int, seconds: float) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     import benchmark_peers
 
-    feed = benchmark_peers.ours(benchmark_peers.pictures(28), 256)
+    feed = benchmark_peers.ours(benchmark_pictures.pictures(28), 256)
     benchmark_children.answer(lambda: rate(feed, 256, seconds))
 
 

@@ -1,28 +1,30 @@
-"""Measuring in processes of their own, which differ in how they were begun.
+"""Measuring in processes of their own.
 
-A child is one of this folder's programs; it measures each time that it reads
-a line, prints one figure, and in between does nothing.
+A child is one of this folder's programs. Each time that it reads a line, it
+measures and prints the result as one line of JSON. In between it waits.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 
 @contextlib.contextmanager
 def child(
     program: str, *arguments: str, env: Mapping[str, str] | None = None
-) -> Iterator[Callable[[], float]]:
-    """A function that asks a new process for one figure.
+) -> Iterator[Callable[[], Any]]:
+    """Gives a function that asks a new process for its figures.
 
     Args:
       program: path of the program.
-      *arguments: its own.
-      env: environment variables that it has besides this process' own.
+      *arguments: the program's arguments.
+      env: environment variables of the child, besides this process' own.
     """
     with subprocess.Popen(
         [sys.executable, program, *arguments],
@@ -32,18 +34,18 @@ def child(
         text=True,
     ) as process:
 
-        def ask() -> float:
+        def ask() -> Any:
             print(file=process.stdin, flush=True)
             answer = process.stdout.readline()
             if not answer:
                 raise RuntimeError(f"{program} {arguments} ended early.")
-            return float(answer)
+            return json.loads(answer)
 
         yield ask
-        process.stdin.close()  # which ends it
+        process.stdin.close()  # The child ends when its input does.
 
 
-def answer(measure: Callable[[], float]) -> None:
-    """What a child does once it is ready."""
+def answer(measure: Callable[[], Any]) -> None:
+    """Measures and answers each time that the parent asks."""
     for _ in sys.stdin:
-        print(measure(), flush=True)
+        print(json.dumps(measure()), flush=True)

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 import tensorflow as tf
+from benchmark_pictures import NOISE, ROTATION, SHEAR, SHIFT, ZOOM
 
-from mnistpipe import data, pipeline
-
-# Recipe 1: degrees, fractions, degrees, fraction, stddev on [0, 1] pixels.
-ROTATION, SHIFT, SHEAR, ZOOM, NOISE = 10, 0.1, 0.2, 0.1, 0.05
+from mnistpipe import pipeline
 
 Batches = Iterator[object]
 Candidate = Callable[[np.ndarray, int], Batches]
@@ -106,7 +104,7 @@ def keras_layers(images: np.ndarray, batch_size: int) -> Batches:
         # keras.layers.GaussianNoise fails in a tf.data map (Keras 3).
         return batch + tf.random.normal(tf.shape(batch), stddev=NOISE)
 
-    return _mapped(images, batch_size, augment)
+    return mapped(images, batch_size, augment)
 
 
 def projective_transform(images: np.ndarray, batch_size: int) -> Batches:
@@ -138,10 +136,11 @@ def projective_transform(images: np.ndarray, batch_size: int) -> Batches:
             tf.shape(moved), seed, stddev=NOISE
         )
 
-    return _mapped(images, batch_size, augment)
+    return mapped(images, batch_size, augment)
 
 
-def _mapped(images: np.ndarray, batch_size: int, augment: Callable) -> Batches:
+def mapped(images: np.ndarray, batch_size: int, augment: Callable) -> Batches:
+    """Batches of shuffled pictures, augmented in parallel by tf.data."""
     dataset = tf.data.Dataset.from_tensor_slices(images)
     dataset = dataset.shuffle(len(images)).repeat()
     dataset = dataset.batch(batch_size, drop_remainder=True)
@@ -215,12 +214,3 @@ CANDIDATES: dict[str, tuple[str, Candidate]] = {
     "albumentations": ("albumentations", albumentations),
     "kornia": ("kornia", kornia),
 }
-
-
-def pictures(size: int) -> np.ndarray:
-    """MNIST's own at 28×28×1, else random uint8 of three channels."""
-    if size == 28:
-        return data.load().train.images
-    count = max(128, 2048 * 28 * 28 // size**2)
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
