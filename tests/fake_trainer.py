@@ -16,6 +16,7 @@ import time
 
 from mnistpipe.cli import flags
 from mnistpipe.recipes import Recipe, RunOptions, flagfiles
+from mnistpipe.runs.record import DataIdentity, RunRecord
 
 FLAGS = [argument for argument in sys.argv[1:] if "--resume" not in argument]
 (RESUMED,) = [a[9:] for a in sys.argv if a.startswith("--resume=")] or [""]
@@ -72,15 +73,21 @@ def metrics(recipe, options) -> dict:
         "val_loss": [1 - accuracy] * recipe.epochs,
         "val_accuracy": [accuracy] * recipe.epochs,
     }
-    return {
-        "interrupted": False,
-        "history": history,
-        "weights": "last.keras",
-        "best_epoch": None,
-        "validation_examples": options.validation_size,
-        "duration_seconds": 1.5,
-        "recipe": {"epochs": recipe.epochs},
-    }
+    return RunRecord(
+        recipe=recipe,
+        options=options,
+        parameters=1,
+        train_examples=50_000,
+        validation_examples=options.validation_size,
+        data=DataIdentity("few"),
+        versions={},
+        weights="last.keras",
+        best_epoch=None,
+        epochs_run=recipe.epochs,
+        interrupted=False,
+        history=history,
+        duration_seconds=1.5,
+    ).to_json()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+import fake_trainer
 import helpers
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from mnistpipe.recipes import (
     flagfiles,
 )
 from mnistpipe.reports import sweep_report
+from mnistpipe.runs.record import RunRecord
 from mnistpipe.sweep import report, results, roles, settings, space, trials
 from mnistpipe.sweep.options import SweepOptions
 from mnistpipe.sweep.settings import Settings, SweepError
@@ -425,15 +427,30 @@ def test_a_trial_that_fails_says_why(fake, tmp_path, what, reason):
 
 def test_the_epoch_that_counts_is_judged():
     history = {"loss": [3.0, 2.0, 1.0], "val_accuracy": [0.5, 0.8, 0.7]}
-    last = {"history": history, "weights": "last.keras", "best_epoch": 1}
+    recipe = RECIPES["wide900k"].replace(epochs=3)
+    kept = fake_trainer.metrics(recipe, RunOptions())
+    kept |= {"history": history, "weights": "last.keras", "best_epoch": 1}
+    last = RunRecord.from_json(kept)
     assert trials.judged(last, "val_accuracy")["val_accuracy"] == 0.7
-    best = {**last, "weights": "best.keras"}
+    best = RunRecord.from_json(kept | {"weights": "best.keras"})
     assert trials.judged(best, "val_accuracy")["val_accuracy"] == 0.8
     history["val_loss"] = [1.0, 1.0, None]
+    last = RunRecord.from_json(kept)
     with pytest.raises(
         trials.TrialFailedError, match="val_loss was not finite"
     ):
         trials.judged(last, "val_loss")
+
+
+def test_a_damaged_record_is_trained_again(tmp_path):
+    folder = tmp_path / "trial_1"
+    figures = run_trial(folder)
+    path = folder / "seed-0" / "metrics.json"
+    path.write_text(
+        path.read_text().replace('"epochs_run": 2', '"epochs_run": "2"')
+    )
+    assert run_trial(folder) == figures
+    assert [how for _, how, *_ in starts(tmp_path)] == ["fresh", "resumed"]
 
 
 def test_an_interrupted_training_goes_on_from_its_own_state(fake, tmp_path):

@@ -113,7 +113,11 @@ def differences(run: pathlib.Path, other: pathlib.Path) -> list[str]:
         if one.arrays[name].tobytes() != array.tobytes()
     ]
     facts = ("memory", "stopped", "history")
-    different += [name for name in facts if one.facts[name] != two.facts[name]]
+    different += [
+        name
+        for name in facts
+        if getattr(one.facts, name) != getattr(two.facts, name)
+    ]
     texts = {(folder / "history.csv").read_bytes() for folder in (run, other)}
     return different + ["history.csv"] * (len(texts) > 1)
 

@@ -3,21 +3,20 @@
     trial_07/flags.cfg      the trial's recipe, as the trainer takes it
     trial_07/seed-3/        the run folder of one training
     trial_07/seed-3.log     what that training printed
-    trial_07/outcome.json   what came out, or why nothing came out
+    trial_07/outcome.json   the figures, or the reason why there are none
     trial_07/trial.json     the point and the status (see records.py)
 
-A process returns its memory when it ends, and a training that crashes ends
-nothing else. The training holds a lock on the trial, together with the process
+A process returns its memory when it ends, and a training that crashes does not
+end the sweep. The training holds a lock on the trial, together with the process
 that started it. If that process is killed, its training continues; whoever
 takes over the trial waits for the training and uses its result. An interrupted
 training continues from its own state. A training that Hyperband promotes
-continues from a copy of the earlier one's state. No training is repeated.
+continues from a copy of the earlier trial's state. No training is repeated.
 """
 
 import contextlib
 import dataclasses
 import fcntl
-import json
 import math
 import os
 import pathlib
@@ -29,8 +28,10 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mnistpipe.data import DataError
 from mnistpipe.recipes import Recipe, RunOptions, flagfiles
-from mnistpipe.runs import runfolder
+from mnistpipe.runs import record, runfolder
+from mnistpipe.runs.record import RunRecord
 from mnistpipe.sweep import records, space
 from mnistpipe.sweep.settings import Settings
 
@@ -47,7 +48,7 @@ _THREADS = (
 
 
 class TrialFailedError(Exception):
-    """A trial without a result; the message is the reason, in one line."""
+    """A trial has no result; the message says why, in one line."""
 
 
 class StoppedError(Exception):
@@ -81,7 +82,7 @@ class Run:
 
     Attributes:
       folder: the run folder.
-      seed: the seed.
+      seed: the seed of everything random.
       epochs: number of epochs.
       previous: the run folder of the same training with fewer epochs, if
         there is one.
@@ -155,7 +156,7 @@ def run_trial(
       recipe: the trial's point.
       options: of every run; the seed is replaced.
       seeds: one run each.
-      objective: the figure that must have come out.
+      objective: the figure that every run must have.
       previous: the folder of the trial that was promoted to this one.
       limits: when to stop, and the environment.
 
@@ -181,10 +182,10 @@ def run_trial(
                     limits,
                     lock,
                 )
-                metrics = _finished(run) or _train(run)
-                figures.append(judged(metrics, objective))
-                examples += metrics["validation_examples"]
-                seconds += metrics["duration_seconds"]
+                finished = _finished(run) or _train(run)
+                figures.append(judged(finished, objective))
+                examples += finished.validation_examples
+                seconds += finished.duration_seconds
         except TrialFailedError as error:
             failed = str(error)
         means = _mean(figures)
@@ -202,24 +203,24 @@ def run_trial(
     return means
 
 
-def judged(metrics: Mapping[str, Any], objective: str) -> dict[str, float]:
+def judged(run: RunRecord, objective: str) -> dict[str, float]:
     """Returns the figures of the epoch whose network counts.
 
     Raises:
-      TrialFailedError: the training diverged.
+      TrialFailedError: the training diverged, or trained no epoch.
     """
-    history = metrics["history"]
-    for epoch, loss in enumerate(history["loss"], 1):
-        if loss is None:  # what is not finite is null in metrics.json
+    for epoch, loss in enumerate(run.history.get("loss", ()), 1):
+        if loss is None:  # metrics.json has null for what is not finite
             raise TrialFailedError(
                 f"diverged: the loss was not finite in epoch {epoch}"
             )
-    best = metrics["weights"] == runfolder.BEST
-    epoch = metrics["best_epoch"] if best else len(history["loss"]) - 1
-    figures = {name: values[epoch] for name, values in history.items()}
+    judged_epoch = run.judged_epoch
+    if judged_epoch is None:
+        raise TrialFailedError("the training ended before its first epoch")
+    figures = {name: all_[judged_epoch] for name, all_ in run.history.items()}
     if figures.get(objective) is None:
         raise TrialFailedError(
-            f"diverged: {objective} was not finite in epoch {epoch + 1}"
+            f"diverged: {objective} was not finite in epoch {judged_epoch + 1}"
         )
     return {name: v for name, v in figures.items() if v is not None}
 
@@ -260,18 +261,16 @@ def _try_lock(lock: int) -> bool:
     return True
 
 
-def _finished(run: Run) -> dict[str, Any] | None:
-    """Returns the metrics of a run that has ended, or None."""
-    path = run.folder / runfolder.METRICS
+def _finished(run: Run) -> RunRecord | None:
+    """Returns the record of a run that has nothing left to train, or None."""
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = record.read(run.folder / runfolder.METRICS)
+    except DataError:  # there is no record, or the record is damaged
         return None
-    shorter = metrics["recipe"]["epochs"] < run.epochs
-    return None if metrics["interrupted"] or shorter else metrics
+    return found if found.finished(run.epochs) else None
 
 
-def _train(run: Run) -> dict[str, Any]:
+def _train(run: Run) -> RunRecord:
     """Trains from the saved state if there is one, else from the beginning."""
     if not run.folder.exists() and run.previous and run.previous.exists():
         _copy(run.previous, run.folder)
@@ -279,7 +278,7 @@ def _train(run: Run) -> dict[str, Any]:
         status = _wait(
             [f"--resume={run.folder}", f"--epochs={run.epochs}"], run
         )
-        # The trainer may refuse a state, of another TensorFlow for example.
+        # The trainer refuses the state of another TensorFlow, for example.
         # Then the training starts from the beginning.
         if _finished(run) or status < 0:
             return _result(run, status)
@@ -295,11 +294,11 @@ def _train(run: Run) -> dict[str, Any]:
     return _result(run, status)
 
 
-def _result(run: Run, status: int) -> dict[str, Any]:
-    metrics = _finished(run)
-    if metrics is None:
+def _result(run: Run, status: int) -> RunRecord:
+    finished = _finished(run)
+    if finished is None:
         raise TrialFailedError(_why(status, run.log))
-    return metrics
+    return finished
 
 
 def _wait(arguments: Sequence[str], run: Run) -> int:
