@@ -75,6 +75,7 @@ FOR_THREE_CHANNELS = (
     pipeline.TrivialAugmentWide,
     pipeline.AugMix,
 )
+SMALL_SHAPES = ((1, 1, 3), (2, 13, 3))
 
 # One of each kind: moves pixels, per channel, a field of draws, none, a
 # branch for each picture.
@@ -110,6 +111,12 @@ def keys(count):
 def compose(transform):
     """One for all tests, so that each program is compiled once."""
     return pipeline.Compose([transform])
+
+
+def uncompiled(augment, images, key):
+    """Draws and applies without XLA."""
+    drawn = augment.draw(key, images.shape[1:])
+    return augment.apply(tf.constant(images), drawn).numpy()
 
 
 def test_no_transform_is_missing_here():
@@ -180,7 +187,7 @@ def test_exact_means_are_right(rng, scale):
 
 
 @every_transform
-def test_eager_tf_data_and_functions_agree(rng, transform):
+def test_eager_and_tf_data_agree(rng, transform):
     augment = compose(transform)
     images, key = pictures(rng, 6), keys(6)
     wanted = augment(images, key).numpy()
@@ -188,13 +195,21 @@ def test_eager_tf_data_and_functions_agree(rng, transform):
     dataset = tf.data.Dataset.from_tensor_slices((images, key)).batch(6)
     (mapped,) = dataset.map(augment, num_parallel_calls=2)
     np.testing.assert_array_equal(mapped, wanted)
-    function = tf.function(augment, autograph=False)
-    np.testing.assert_array_equal(function(images, key), wanted)
     # Uncompiled, as drawn parameters are replayed.
-    drawn = augment.draw(key, SHAPE)
-    replayed = augment.apply(tf.constant(images), drawn)
-    spread = max(1.0, np.abs(wanted).max())
-    np.testing.assert_allclose(replayed, wanted, rtol=0, atol=1e-5 * spread)
+    np.testing.assert_allclose(
+        uncompiled(augment, images, key),
+        wanted,
+        rtol=0,
+        atol=1e-5 * max(1.0, np.abs(wanted).max()),
+    )
+
+
+@one_of_each_kind
+def test_inside_a_function(rng, transform):
+    augment = compose(transform)
+    images, key = pictures(rng, 6), keys(6)
+    function = tf.function(augment, autograph=False)
+    np.testing.assert_array_equal(function(images, key), augment(images, key))
 
 
 @every_transform
@@ -210,24 +225,33 @@ def test_unknown_sizes_make_no_difference(rng, transform):
 
 
 @every_transform
-def test_any_dtype_goes_in(rng, transform):
+def test_any_dtype_and_shape_go_in(rng, transform):
+    """Uncompiled, which takes a hundredth of the time."""
+    augment = compose(transform)
+    images, key = pictures(rng, 6), keys(6)
+    wanted = uncompiled(augment, images, key)
+    for dtype in (np.float32, np.float16):
+        result = uncompiled(augment, images.astype(dtype), key)
+        np.testing.assert_allclose(result, wanted, rtol=1e-6, atol=1e-4)
+    if isinstance(transform, FITTED_TO_A_SHAPE + NEEDS_ROOM):
+        return
+    for shape in SMALL_SHAPES:
+        result = uncompiled(augment, pictures(rng, 2, shape), keys(2))
+        assert result.shape == (2, *augment.output_shape(shape))
+        assert np.isfinite(result).all()
+
+
+@one_of_each_kind
+def test_any_dtype_and_shape_compile(rng, transform):
     augment = compose(transform)
     images, key = pictures(rng, 6), keys(6)
     wanted = augment(images, key).numpy()
     for dtype in (np.float32, np.float16):
-        np.testing.assert_allclose(
-            augment(images.astype(dtype), key), wanted, rtol=1e-6, atol=1e-4
-        )
-
-
-@every_transform
-def test_any_shape_goes_in(rng, transform):
-    augment = compose(transform)
+        result = augment(images.astype(dtype), key)
+        np.testing.assert_allclose(result, wanted, rtol=1e-6, atol=1e-4)
     expected = augment.output_shape(SHAPE)
     assert augment(pictures(rng, 0), keys(0)).shape == (0, *expected)
-    if isinstance(transform, FITTED_TO_A_SHAPE + NEEDS_ROOM):
-        return
-    for shape in ((1, 1, 3), (2, 13, 3)):
+    for shape in SMALL_SHAPES:
         result = augment(pictures(rng, 2, shape), keys(2)).numpy()
         assert result.shape == (2, *augment.output_shape(shape))
         assert np.isfinite(result).all()
