@@ -18,7 +18,6 @@ sys.path.insert(0, str(ROOT / "tools"))
 import docs_pictures  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
-COMPACT = next((ROOT / "results" / "runs").glob("compact500k-split-*.json"))
 
 
 def size(path: pathlib.Path) -> tuple[int, int]:
@@ -39,14 +38,8 @@ def test_the_digits_are_made_again(tmp_path):
 
 def test_the_curve_is_made_again(tmp_path):
     run = docs_pictures.find_run(ROOT / "results" / "runs")
-    # A picture is shown if, and only if, recipe 1 has been trained.
-    assert (PICTURES / "curve.png").exists() == (run is not None), (
-        "run tools/docs_pictures.py"
-    )
-    docs_pictures.write_curve(run or COMPACT, tmp_path / "curve.png")
-    assert size(tmp_path / "curve.png") == (700, 320)
-    if run:
-        assert size(PICTURES / "curve.png") == (700, 320)
+    docs_pictures.write_curve(run, tmp_path / "curve.png")
+    assert size(tmp_path / "curve.png") == size(PICTURES / "curve.png")
 
 
 @pytest.mark.slow
