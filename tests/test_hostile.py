@@ -416,7 +416,10 @@ BAD_NETWORK = {
     "code": (config_with(a_lambda), "keras.layers.Lambda"),
     "too many units": (config_with(huge_units), "7.85e+11 parameters"),
     "too large pictures": (config_with(huge_input), "9e+08 values"),
-    "pictures of any size": (config_with(unknown_input), "NoneType"),
+    "pictures of any size": (
+        config_with(unknown_input),
+        "expected an integer, got None",
+    ),
     "no chain": (config_with(past_flatten), "not a chain of layers"),
     "no layers": (config_with(lambda layers: layers.clear()), "last.keras"),
     "deep": (rewritten(nested), "more than 100 deep"),

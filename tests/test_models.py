@@ -480,6 +480,66 @@ def test_load_refuses_foreign_classes(module, name, tmp_path):
     assert name in refused_load(path)
 
 
+@pytest.mark.parametrize(
+    ("position", "key", "value", "part"),
+    [
+        (1, "groups", 2, "Conv2D.groups of 2 and not 1"),
+        (1, "data_format", "channels_first", "channels_first"),
+        (1, "kernel_size", [3, 5], "kernel_size: expected an integer"),
+        (1, "filters", -8, "Conv2D.filters: expected a number in"),
+        (1, "activation", "evil", "an activation 'evil'"),
+        (2, "pool_size", [3, 3], "MaxPooling2D.pool_size"),
+        (3, "epsilon", 0.1, "BatchNormalization.epsilon of 0.1"),
+        (3, "dtype", "float64", "a precision 'float64'"),
+        (-1, "use_bias", False, "Dense.use_bias of False"),
+    ],
+)
+def test_load_refuses_settings_that_no_description_has(
+    position, key, value, part, tmp_path
+):
+    """The network that is built would give other answers than the saved one."""
+
+    def change(config):
+        config["config"]["layers"][position]["config"][key] = value
+
+    path = tmp_path / "changed.keras"
+    with_config(path, change)
+    assert part in refused_load(path)
+
+
+def test_load_reads_nothing_else_of_the_configuration(tmp_path):
+    """Keras never sees it: classes where no description looks do no harm."""
+
+    def change(config):
+        layer = config["config"]["layers"][1]["config"]
+        evil = {"module": "os", "class_name": "system", "config": {}}
+        assert layer.keys() >= {"kernel_initializer", "kernel_regularizer"}
+        layer |= {"kernel_initializer": evil, "kernel_regularizer": evil}
+
+    path = tmp_path / "changed.keras"
+    with_config(path, change)
+    loaded = models.load(path)
+    assert loaded.count_params() == 317_002
+    assert loaded.layers[1].kernel_regularizer is None
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_load_agrees_with_keras(precision, tmp_path):
+    """Keras' own loader is the reference, also for the precision."""
+    path = tmp_path / "best.keras"
+    helpers.network("strided400k", precision=precision).save(path)
+    own, reference = models.load(path), keras.models.load_model(path)
+    assert own.name == reference.name
+    for one, other in zip(own.layers, reference.layers, strict=True):
+        assert type(one) is type(other)
+        assert one.name == other.name
+        assert one.compute_dtype == other.compute_dtype
+    x = pictures((28, 28, 1))
+    np.testing.assert_array_equal(
+        own.predict(x, verbose=0), reference.predict(x, verbose=0)
+    )
+
+
 def test_load_takes_the_file_rewritten_without_a_change(tmp_path):
     path = tmp_path / "same.keras"
     with_config(path, lambda config: None)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -259,12 +260,16 @@ class Uncompilable(pipeline.Transform):
 
 
 def test_an_operation_that_xla_lacks_is_named(rng):
-    augment = pipeline.Compose([Uncompilable()])
-    with pytest.raises(
-        ValueError, match="ImageProjectiveTransformV3 in one of Uncompilable"
-    ) as error:
+    """In a tf.data map too, before the first batch."""
+    augment = pipeline.Compose([pipeline.Rescale(1 / 255), Uncompilable()])
+    words = "Received: ImageProjectiveTransformV3 in Uncompilable$"
+    with pytest.raises(ValueError, match=words) as error:
         augment(pictures(rng, 2))
     assert "\n" not in str(error.value)
+    dataset = tf.data.Dataset.from_tensor_slices(pictures(rng, 8)).batch(4)
+    with pytest.raises(ValueError) as error:
+        dataset.map(augment)
+    assert re.search(words, str(error.value).splitlines()[-1].strip())
 
 
 BRIGHT = pipeline.Brightness(delta=0.1)

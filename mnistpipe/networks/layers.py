@@ -1,16 +1,21 @@
 """Descriptions of layers, from which everything about a network derives.
 
 A description knows its output shape, its weights and its multiply-adds, and
-imports no TensorFlow. `models.build` turns descriptions into Keras layers.
+imports no TensorFlow. `models.build` turns descriptions into Keras layers, and
+`networkfile` reads descriptions from saved networks, with the ranges below.
 Shapes are without the batch: ``(height, width, channels)`` or ``(units,)``.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
+
+from mnistpipe.recipes import Interval
 
 Shape = tuple[int, ...]
+Size = Annotated[int, Interval(1, 1 << 31)]
+Share = Annotated[float, Interval(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,11 @@ class Conv(Layer):
     """A square convolution, with an activation if one is named."""
 
     kind = "Conv2D"
-    filters: int
-    kernel_size: int
-    strides: int = 1
+    filters: Size
+    kernel_size: Size
+    strides: Size = 1
     padding: str = "valid"
-    dilation_rate: int = 1
+    dilation_rate: Size = 1
     use_bias: bool = True
     activation: str | None = None
 
@@ -83,7 +88,7 @@ class Dense(Layer):
     """A matrix and a bias, with an activation if one is named."""
 
     kind = "Dense"
-    units: int
+    units: Size
     activation: str | None = None
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -105,7 +110,7 @@ class BatchNorm(Layer):
 
     kind = "BatchNormalization"
     fixed = ("moving_mean", "moving_variance")
-    momentum: float
+    momentum: Share
 
     def weights(self, shape: Shape) -> dict[str, Shape]:
         """Four values per channel, in Keras' order."""
@@ -126,7 +131,7 @@ class Dropout(Layer):
     """Dropout of the share ``rate`` of the values."""
 
     kind = "Dropout"
-    rate: float
+    rate: Share
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,12 @@ class Flatten(Layer):
     def output_shape(self, shape: Shape) -> Shape:
         """The number of all values."""
         return (math.prod(shape),)
+
+
+KINDS: tuple[type[Layer], ...] = (
+    *(Conv, Dense, BatchNorm, Activation, Dropout),
+    *(MaxPool, GlobalPool, Flatten),
+)
 
 
 class Placed(NamedTuple):

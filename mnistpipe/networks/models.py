@@ -1,4 +1,4 @@
-"""Builds Keras networks from recipes, and loads saved networks.
+"""Builds Keras networks from recipes and from saved files.
 
 Input: float32 ``[B, H, W, C]``, pixels of about 0…1. Output: float32
 ``[B, classes]``, probabilities. The layers come from `architectures`; this
@@ -38,16 +38,24 @@ def build(
         is not three sizes, or there are fewer than 2 classes.
     """
     *hidden, output = architectures.place(recipe, shape, classes)
-    pictures = x = keras.Input(tuple(shape), name="pictures")
-    for placed in hidden:
-        x = _keras_layer(placed.layer, recipe.precision)(x)
+    chain = [(placed.layer, recipe.precision) for placed in hidden]
     # Probabilities near 0 and 1 need float32 under every precision.
-    x = _keras_layer(output.layer, "float32")(x)
-    return keras.Model(pictures, x, name=recipe.arch)
+    chain.append((output.layer, "float32"))
+    return _chained(recipe.arch, shape, chain)
+
+
+def _chained(
+    name: str, shape: Sequence[int], chain: Sequence[tuple[Layer, str]]
+) -> keras.Model:
+    """Builds a network from descriptions, each with its dtype policy."""
+    pictures = x = keras.Input(tuple(shape), name="pictures")
+    for layer, dtype in chain:
+        x = _keras_layer(layer, dtype)(x)
+    return keras.Model(pictures, x, name=name)
 
 
 def _keras_layer(layer: Layer, dtype: str) -> keras.layers.Layer:
-    """The Keras layer of a description, whose fields are its arguments."""
+    """Returns the Keras layer of a description: fields are arguments."""
     arguments = dataclasses.asdict(layer)
     return getattr(keras.layers, layer.kind)(dtype=dtype, **arguments)
 
@@ -56,30 +64,33 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
     """Loads a network saved as ``.keras``, for inference, without running code.
 
     Only Keras' zip format is accepted, because the older formats can carry
-    Python bytecode. `networkfile` checks the file first: its size is bounded,
-    and it has only layers of the kinds that `build` makes.
+    Python bytecode. `networkfile` checks the file and describes its layers,
+    which must be of the kinds that `build` makes. The network is built from
+    the descriptions, and Keras reads only the weights of the file.
 
     Raises:
       ModelError: the file is missing, is no such network, or is not safe.
     """
     path = os.fspath(path)
-    networkfile.inspect(path)
+    saved = networkfile.read(path)
     try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as damage:  # Keras raises any class for damage
+        network = _chained(saved.name, saved.sizes.shape, saved.layers)
+        network.load_weights(path)
+    except Exception as damage:  # Keras raises any class for damage.
         raise networkfile.error(path, damage) from damage
+    return network
 
 
 def output_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
-    """The output shape of a Keras layer, without the batch."""
+    """Returns the output shape of a Keras layer, without the batch."""
     return tuple(layer.output.shape[1:])
 
 
 def multiply_adds(layer: keras.layers.Layer) -> int:
-    """Multiply-adds per picture of a layer of a loaded network.
+    """Returns the multiply-adds per picture of a layer of a network.
 
-    A loaded network may be older than the present descriptions, so the count
-    is made from the layer itself.
+    A loaded network may be older than the present architectures, so the layer
+    itself is counted.
     """
     if isinstance(layer, keras.layers.Conv2D):
         height, width, _ = output_shape(layer)

@@ -1,28 +1,31 @@
-"""What is looked at in a `.keras` file before Keras may load it.
+"""Reads the file of a saved network without running anything in the file.
 
-Such a file is a zip of `config.json` (layers), `metadata.json` (versions) and
-`model.weights.h5`. The checks, in this order, keep a hostile one from running
-code, reading other files or exhausting memory:
+A `.keras` file is a zip of `config.json` (layers), `metadata.json` (versions)
+and `model.weights.h5`. Keras never sees the configuration: this module reads
+it as a chain of the layer descriptions of `layers.py`, from which `models.load`
+builds the network, and Keras only reads the weights. The checks keep a hostile
+file from running code, reading other files or exhausting memory:
 
-    members   no others, stored as they are, each of a bounded size
-    config    only the stock layers that `models.py` builds from, in a chain,
-              with parameters and pictures of a bounded size
-    weights   plain arrays, of no more bytes together than the file has: no
-              links, no external or virtual data, no compression
-
-Keras' own safe mode alone has let other things through in some versions.
+    members   no others, not compressed, each of a bounded size
+    config    only layers that `layers.py` describes, in a chain, with a bounded
+              number of parameters and bounded pictures
+    weights   plain arrays, together at most as large as the file: no links, no
+              external or virtual data, no compression
 """
 
 import dataclasses
 import io
+import itertools
 import math
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from mnistpipe import safejson
 from mnistpipe.errors import UserError
+from mnistpipe.networks import layers
+from mnistpipe.recipes import ACTIVATIONS, PRECISIONS, Interval
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGEST = {CONFIG: 1 << 24, METADATA: 1 << 20, WEIGHTS: 1 << 30}
@@ -30,40 +33,30 @@ _MOST_PARAMETERS = 1 << 28
 # Values that one layer gives for one picture; 1024x1024 with 64 channels.
 _MOST_VALUES = 1 << 26
 
-# All that the networks of models.py consist of, in Keras 2.15 and 3.
-_STOCK_MODULES = {
-    "keras",
-    "keras.layers",
-    "keras.initializers",
-    "keras.mixed_precision",
-    "keras.src.engine.functional",
-    "keras.src.models.functional",
-}
-_STOCK_CLASSES = {
-    "Functional",
-    "InputLayer",
-    "Conv2D",
-    "BatchNormalization",
-    "Activation",
-    "MaxPooling2D",
-    "GlobalAveragePooling2D",
-    "Flatten",
-    "Dense",
-    "Dropout",
-    "GlorotUniform",
-    "Zeros",
-    "Ones",
-    "DTypePolicy",
-    "Policy",
+_KINDS = {kind.kind: kind for kind in layers.KINDS}
+_ACTIVATIONS = {"linear", "softmax", *ACTIVATIONS}
+# Settings that a description leaves at Keras' default. A network with another
+# value is refused, because the network that is built would differ.
+_DEFAULTS = {
+    "data_format": "channels_last",
+    "groups": 1,
+    "use_bias": True,
+    "epsilon": 1e-3,
+    "center": True,
+    "scale": True,
+    "pool_size": [2, 2],
+    "strides": [2, 2],
+    "padding": "valid",
+    "keepdims": False,
 }
 
 
 class ModelError(UserError):
-    """A network that cannot be built or loaded: expected, came."""
+    """A network that cannot be built or loaded; the message is one line."""
 
 
 class _UnsafeError(ValueError):
-    """What came in place of a network that can be loaded."""
+    """Says what the file holds instead of a network that can be loaded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +67,23 @@ class Sizes:
     classes: int
 
 
-def inspect(path: str | os.PathLike[str]) -> Sizes:
-    """Looks through a file without loading it.
+@dataclasses.dataclass(frozen=True)
+class SavedNetwork:
+    """The description of a saved network.
+
+    Attributes:
+      name: the network's name, an architecture's for networks of a recipe.
+      sizes: input and output sizes.
+      layers: all layers after the input, each with its dtype policy.
+    """
+
+    name: str
+    sizes: Sizes
+    layers: list[tuple[layers.Layer, str]]
+
+
+def read(path: str | os.PathLike[str]) -> SavedNetwork:
+    """Checks a file and returns the description of its network.
 
     Raises:
       ModelError: the file is missing, is something else, or is not safe.
@@ -88,23 +96,19 @@ def inspect(path: str | os.PathLike[str]) -> Sizes:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive)
-            config = safejson.loads(archive.read(CONFIG))
-            foreign = _foreign_class(config)
-            if foreign is not None:
-                raise _UnsafeError(f"one with {foreign}, which is not loaded")
-            sizes = _sizes(config)
+            saved = _network(safejson.loads(archive.read(CONFIG)))
             _check_weights(archive.read(WEIGHTS))
-    except Exception as damage:  # zipfile and h5py raise nearly anything
+    except Exception as damage:  # zipfile and h5py raise nearly any class.
         raise error(path, damage) from damage
-    return sizes
+    return saved
 
 
-def error(path: str, came: Exception | str) -> ModelError:
-    """The one line about a file that is no network to be loaded."""
-    text = str(came).strip() or type(came).__name__
+def error(path: str, got: Exception | str) -> ModelError:
+    """Returns the one-line error about a file that cannot be loaded."""
+    text = str(got).strip() or type(got).__name__
     first = "".join(c if c.isprintable() else "?" for c in text.splitlines()[0])
     return ModelError(
-        f"{path}: expected a network saved as .keras, came {first[:500]}"
+        f"{path}: expected a network saved as .keras, got {first[:500]}"
     )
 
 
@@ -122,84 +126,75 @@ def _check_members(archive: zipfile.ZipFile) -> None:
             )
 
 
-def _foreign_class(config: Any) -> str | None:
-    """The first class of a saved configuration that is not a stock one."""
-    children: Iterable[Any] = config if isinstance(config, list) else ()
-    if isinstance(config, dict):
-        children = config.values()
-        if config.get("module") is not None:
-            module, name = config["module"], config.get("class_name")
-            if module not in _STOCK_MODULES or name not in _STOCK_CLASSES:
-                return f"{module}.{name}"
-        elif config.get("class_name", "__keras_tensor__") not in (
-            "__keras_tensor__",  # a layer's call in a Functional model
-            *_STOCK_CLASSES,
-        ):
-            return str(config["class_name"])
-    return next(filter(None, map(_foreign_class, children)), None)
-
-
-def _sizes(config: dict[str, Any]) -> Sizes:
-    """Adds up what building the network would allocate; its ends."""
+def _network(config: dict[str, Any]) -> SavedNetwork:
     if config["class_name"] != "Functional":
-        raise _UnsafeError(f"a {config['class_name']} in place of a network")
+        raise _UnsafeError(f"a {config['class_name']} instead of a network")
     saved = config["config"]["layers"]
     first, *others = saved
     if first["class_name"] != "InputLayer":
         raise _UnsafeError("a network that does not begin with its input")
+    _check_chain(saved)
+    described = [_layer(layer) for layer in others]
     inputs = first["config"]
-    _, *taken = inputs.get("batch_shape") or inputs["batch_input_shape"]
-    shape, parameters, largest = taken, 0, math.prod(taken)
+    shape = safejson.decode(
+        tuple[Annotated[int, Interval(1, 1 << 20)], ...],
+        (inputs.get("batch_shape") or inputs["batch_input_shape"])[1:],
+        "input shape",
+    )
+    placed = layers.place([layer for layer, _ in described], shape)
+    parameters = sum(one.parameters for one in placed)
+    values = max(math.prod(shape), *(math.prod(one.shape) for one in placed))
+    if parameters > _MOST_PARAMETERS or values > _MOST_VALUES:
+        raise _UnsafeError(
+            f"one of {parameters:.3g} parameters and up to {values:.3g}"
+            f" values per picture, more than {_MOST_PARAMETERS:.3g} and"
+            f" {_MOST_VALUES:.3g}"
+        )
+    height, width, channels = shape
+    (classes,) = placed[-1].shape
+    return SavedNetwork(
+        name=safejson.decode(str, config["config"]["name"], "name"),
+        sizes=Sizes((height, width, channels), classes),
+        layers=described,
+    )
+
+
+def _check_chain(saved: list[dict[str, Any]]) -> None:
+    """Refuses a layer whose input is not the layer before."""
     names = {layer["config"]["name"] for layer in saved}
-    for before, layer in zip(saved, others, strict=False):
+    for before, layer in itertools.pairwise(saved):
         if names.intersection(_strings(layer["inbound_nodes"])) != {
             before["config"]["name"]
         }:
             raise _UnsafeError("a network that is not a chain of layers")
-        shape, more = _output(layer["class_name"], layer["config"], shape)
-        parameters += more
-        largest = max(largest, math.prod(shape))
-    if parameters > _MOST_PARAMETERS or largest > _MOST_VALUES:
-        raise _UnsafeError(
-            f"one of {parameters:.3g} parameters and up to {largest:.3g}"
-            f" values per picture, more than {_MOST_PARAMETERS:.3g} and"
-            f" {_MOST_VALUES:.3g}"
-        )
-    height, width, channels = taken
-    (classes,) = shape
-    return Sizes((height, width, channels), classes)
 
 
-def _output(
-    kind: str, config: dict[str, Any], shape: list[int]
-) -> tuple[list[int], int]:
-    """A layer's output shape without the batch, and its parameters."""
-    *sides, channels = shape
-    if kind == "Conv2D":
-        units = config["filters"]
-        parameters = math.prod(config["kernel_size"]) * channels * units
-        # As if padded: at most so large.
-        sides = _reduced(sides, config["strides"])
-        return [*sides, units], parameters + units
-    if kind == "Dense":
-        return [*sides, config["units"]], (channels + 1) * config["units"]
-    if kind == "MaxPooling2D":
-        return [*_reduced(sides, config["strides"]), channels], 0
-    if kind == "GlobalAveragePooling2D":
-        return [channels], 0
-    if kind == "Flatten":
-        return [math.prod(shape)], 0
-    if kind == "BatchNormalization":
-        return shape, 4 * channels
-    if kind in ("Activation", "Dropout"):
-        return shape, 0
-    raise _UnsafeError(f"a {kind} within a network")
-
-
-def _reduced(sides: list[int], strides: list[int]) -> list[int]:
-    return [
-        -(-side // stride) for side, stride in zip(sides, strides, strict=True)
-    ]
+def _layer(saved: dict[str, Any]) -> tuple[layers.Layer, str]:
+    """Returns the description of a layer and the name of its dtype policy."""
+    module, name = saved.get("module"), saved["class_name"]
+    if module not in (None, "keras.layers") or name not in _KINDS:
+        foreign = f"{module}.{name}" if module else name
+        raise _UnsafeError(f"one with {foreign}, which is not loaded")
+    kind, config = _KINDS[name], saved["config"]
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for setting, value in _DEFAULTS.items():
+        if setting not in fields and config.get(setting, value) != value:
+            raise _UnsafeError(
+                f"{name}.{setting} of {config[setting]!r:.80} and not {value!r}"
+            )
+    if config.get("activation", "linear") not in _ACTIVATIONS:
+        raise _UnsafeError(f"an activation {config['activation']!r:.80}")
+    # Keras saves the size of a square kernel as [3, 3].
+    square = {
+        key: value[0]
+        for key, value in config.items()
+        if isinstance(value, list) and value and value == value[:1] * 2
+    }
+    policy = config["dtype"]
+    policy = policy["config"]["name"] if isinstance(policy, dict) else policy
+    if policy not in PRECISIONS:
+        raise _UnsafeError(f"a precision {policy!r:.80}")
+    return safejson.decode_fields(kind, config | square, name), policy
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -223,7 +218,7 @@ def _check_weights(content: bytes) -> None:
                 item.dtype.kind in "fiu"
                 and not item.is_virtual
                 and not item.external
-                and item.chunks is None  # only chunks can be compressed
+                and item.chunks is None  # Only chunks can be compressed.
             )
             if not plain:
                 raise _UnsafeError(f"weights {item.name} of no plain array")
@@ -235,21 +230,23 @@ def _check_weights(content: bytes) -> None:
 
 
 def _items(group: Any) -> Iterator[Any]:
-    """All groups and arrays of an HDF5 file, which must be a tree."""
+    """Yields all groups and arrays of an HDF5 file, which must be a tree."""
     import h5py
 
     seen = set()
     waiting = [group]
     while waiting:
-        place = waiting.pop()
-        for name in place:
-            if not isinstance(place.get(name, getlink=True), h5py.HardLink):
-                raise _UnsafeError(f"weights {place.name}/{name} behind a link")
-            item = place[name]
-            where = h5py.h5o.get_info(item.id).addr
-            if where in seen:  # a circle, or one array as several
-                raise _UnsafeError(f"weights {place.name}/{name} there twice")
-            seen.add(where)
+        parent = waiting.pop()
+        for name in parent:
+            if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+                raise _UnsafeError(
+                    f"weights {parent.name}/{name} behind a link"
+                )
+            item = parent[name]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:  # A circle, or one array under two names.
+                raise _UnsafeError(f"weights {parent.name}/{name} there twice")
+            seen.add(address)
             yield item
             if isinstance(item, h5py.Group):
                 waiting.append(item)

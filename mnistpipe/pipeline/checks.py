@@ -165,8 +165,22 @@ def not_compiled(
     if "unsupported operation" not in message:
         return None
     names = ", ".join(sorted(set(_UNSUPPORTED.findall(message)))) or "another"
-    steps = ", ".join(type(step).__name__ for step in transforms)
+    steps = ", ".join(foreign(transforms) or map(_class_name, transforms))
     return ValueError(
         "Expected transforms made of operations that XLA can compile. "
-        f"Received: {names} in one of {steps}"
+        f"Received: {names} in {steps}"
     )
+
+
+def foreign(transforms: Sequence[Transform]) -> list[str]:
+    """Returns the names of the transforms from outside of the pipeline."""
+    package = __name__.rpartition(".")[0]
+    return [
+        _class_name(step)
+        for step in transforms
+        if not type(step).__module__.startswith(f"{package}.")
+    ]
+
+
+def _class_name(step: Transform) -> str:
+    return type(step).__name__

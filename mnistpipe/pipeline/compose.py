@@ -245,6 +245,8 @@ class Compose:
         )
         if rank == 3:
             inputs = tf.nest.map_structure(lambda x: x[None], inputs)
+        if not tf.executing_eagerly():
+            self._compile_foreign(inputs)
         try:
             result = self._program(*inputs)
         except (tf.errors.OpError, ValueError) as error:
@@ -256,6 +258,23 @@ class Compose:
             result = tf.nest.map_structure(lambda x: x[0], result)
         pictures, moved = result
         return pictures, tf.nest.map_structure(as_given, moved, masks)
+
+    def _compile_foreign(self, inputs: Any) -> None:
+        """Compiles transforms from outside of the pipeline at once.
+
+        In a graph, such as that of a tf.data map, TensorFlow would compile at
+        the first batch and raise an error that names no transform.
+        """
+        shapes = [x.shape[1:] for x in tf.nest.flatten(inputs)]
+        known = all(shape.is_fully_defined() for shape in shapes)
+        if known and checks.foreign(self.transforms):
+            with tf.init_scope():
+                blank = tf.nest.map_structure(
+                    lambda x: tf.zeros([2, *x.shape[1:]], x.dtype), inputs
+                )
+                # A copy, so that the traces of this Compose stay as they are.
+                copy = Compose(self.transforms, self.dtype)
+                copy._call_program(*blank, rank=4)
 
     @functools.cached_property
     def _program(self) -> Any:

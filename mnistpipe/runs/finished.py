@@ -74,7 +74,7 @@ def sizes(runs: Sequence[FinishedRun]) -> networkfile.Sizes:
     Raises:
       DataError: the sizes differ, or a network cannot be loaded safely.
     """
-    first, *others = [networkfile.inspect(run.network) for run in runs]
+    first, *others = [networkfile.read(run.network).sizes for run in runs]
     for run, got in zip(runs[1:], others, strict=True):
         if got != first:
             raise data_error(
