@@ -1,8 +1,8 @@
 """A recipe's augmentation, as one pipeline.Compose.
 
-Takes uint8 pixels 0…255 and gives float32 of about 0…1: noise comes after the
-rescaling, in its units, and is not clipped. `.deterministic()` is what
-validation and test pictures get.
+The pipeline takes uint8 pixels 0…255 and returns float32 of about 0…1. Noise is
+added after the rescaling, in the units of the result, and not clipped.
+Validation and test pictures get `compose(recipe).deterministic()`.
 """
 
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 from mnistpipe import pipeline
 from mnistpipe.recipes import Recipe
 
-# Of the picture's area, as in Zhong et al. 2017, "Random erasing".
+# A share of the picture's area, from Zhong et al. 2017, "Random erasing".
 _SMALLEST_ERASED = 0.02
 
 
 def compose(recipe: Recipe) -> pipeline.Compose:
-    """What the recipe asks for; transforms of no strength are left out."""
+    """Returns the recipe's transforms; those of strength 0 are left out."""
     moves: dict[str, Any] = {
         "rotation": recipe.rotation,
         "width_shift": recipe.width_shift,
@@ -27,7 +27,7 @@ def compose(recipe: Recipe) -> pipeline.Compose:
     }
     transforms: list[pipeline.Transform] = []
     if any(moves.values()):
-        # First, on the uint8 pixels: that is the cheapest warp.
+        # The warp is first, because it is cheapest on uint8 pixels.
         transforms.append(
             pipeline.RandomAffine(**moves, fill_mode=recipe.fill_mode)
         )

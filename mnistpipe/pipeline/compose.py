@@ -269,12 +269,12 @@ class Compose:
         known = all(shape.is_fully_defined() for shape in shapes)
         if known and checks.foreign(self.transforms):
             with tf.init_scope():
-                blank = tf.nest.map_structure(
+                images, masks, keys = tf.nest.map_structure(
                     lambda x: tf.zeros([2, *x.shape[1:]], x.dtype), inputs
                 )
                 # A copy, so that the traces of this Compose stay as they are.
                 copy = Compose(self.transforms, self.dtype)
-                copy._call_program(*blank, rank=4)
+                copy._call_program(images, masks, keys, rank=4)
 
     @functools.cached_property
     def _program(self) -> Any:

@@ -1,4 +1,4 @@
-"""What produced a number: versions, hardware and commits."""
+"""The versions, the hardware and the commits that produced a result."""
 
 import functools
 import os
@@ -18,7 +18,7 @@ from mnistpipe.runs.record import Hardware, Machine
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of all packages that take part in the arithmetic."""
+    """Returns the versions of all packages that affect the arithmetic."""
     return {
         "mnistpipe": mnistpipe.__version__,
         "python": platform.python_version(),
