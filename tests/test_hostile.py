@@ -429,7 +429,7 @@ BAD_NETWORK = {
         rewritten(lambda parts: None, zipfile.ZIP_DEFLATED),
         "a compressed",
     ),
-    "diverged": (weights_with(with_nan), "got answers that are none for 100"),
+    "diverged": (weights_with(with_nan), "got other numbers for 100"),
     "huge in chunks": (weights_with(lazily_huge), "no plain array"),
     "huge at the end": (weights_with(late_huge), "4000000", "bytes in a file"),
     "another file's bytes": (weights_with(external_data), "no plain array"),

@@ -43,9 +43,9 @@ def main() -> None:
         for label in range(10):
             (pathlib.Path(folder) / str(label)).mkdir()
         for index in range(count):
-            place = pathlib.Path(folder) / str(test.labels[index])
+            class_folder = pathlib.Path(folder) / str(test.labels[index])
             photo = as_photo(test.images[index, ..., 0], rng)
-            photo.save(place / f"{index:05}.jpg", quality=85)
+            photo.save(class_folder / f"{index:05}.jpg", quality=85)
         read = data.load_test(folder)
     order = [int(pathlib.Path(file).stem) for file in read.files]
     for name, images in (

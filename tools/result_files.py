@@ -33,7 +33,7 @@ RUNS, QUICK, EXPERIMENTS = "runs", "quick", "experiments"
 ABOUT, TRIALS = "about.json", "trials.csv"
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
-_PLACE = re.compile(rf"({RUNS}|{QUICK}|{EXPERIMENTS}/{_NAME})/[^/]+")
+_FILE_NAME = re.compile(rf"({RUNS}|{QUICK}|{EXPERIMENTS}/{_NAME})/[^/]+")
 # A path at the start of a string or word; TensorFlow's GPUs have such names.
 _PATH = re.compile(r"[\s'\"=(](?:/(?!physical_device)|~/|[A-Za-z]:[\\/])")
 _COMMIT = re.compile(r"[0-9a-f]{40}\+?")
@@ -87,18 +87,18 @@ def _mnist() -> str:
     return data.load().fingerprint
 
 
-def check(content: Any, place: str) -> Result:
+def check(content: Any, file_name: str) -> Result:
     """Returns the result that parsed JSON describes, if the result is sound.
 
     Args:
       content: parsed JSON.
-      place: of its file below results/, as `runs/NAME.json`.
+      file_name: the path below results/, as `runs/NAME.json`.
 
     Raises:
       ResultError: one line: a field is missing, wrong or contradictory.
     """
-    result = decode(content, place)
-    folder = pathlib.PurePath(place).parent
+    result = decode(content, file_name)
+    folder = pathlib.PurePath(file_name).parent
     own = {"run": _run_facts, "score": _score_facts}[content["kind"]]
     for facts in (_described, _facts, own):
         for name, expected, got in facts(result):
@@ -106,12 +106,12 @@ def check(content: Any, place: str) -> Result:
                 got, sort_keys=True
             ):
                 text = f"{name}: expected {expected}, got {got}"
-                raise ResultError(f"{place}: {text[:300]}")
+                raise ResultError(f"{file_name}: {text[:300]}")
     wanted = f"{folder}/{result.stem}.json"
     if folder.parts[0] != EXPERIMENTS:
         wanted = f"{folder_for(result)}/{result.stem}.json"
-    if place != wanted:
-        raise ResultError(f"{place}: expected file {wanted}, got this name")
+    if file_name != wanted:
+        raise ResultError(f"{file_name}: expected file {wanted}, got this name")
     return result
 
 
@@ -196,12 +196,12 @@ def add(result: Result, root: pathlib.Path, experiment: str = "") -> str:
       ResultError: the result is not sound, or another file answers the same
         question and is not the beginning of the same run.
     """
-    place = f"{folder_for(result, experiment)}/{result.stem}.json"
-    content = check(result.content, place).content
+    file_name = f"{folder_for(result, experiment)}/{result.stem}.json"
+    content = check(result.content, file_name).content
     rivals = {
         other: old
         for other, old in read(root).items()
-        if _questions(place, result) & _questions(other, old)
+        if _questions(file_name, result) & _questions(other, old)
     }
     for other, old in rivals.items():
         if old.content == content:
@@ -213,21 +213,21 @@ def add(result: Result, root: pathlib.Path, experiment: str = "") -> str:
                 f" of the same settings and seed, different in"
                 f" {', '.join(names)}; remove the file to replace it"
             )
-    path = root / place
+    path = root / file_name
     path.parent.mkdir(parents=True, exist_ok=True)
     with runfolder.replacing(path) as beside:
         beside.write_text(text(content), encoding="utf-8")
-    for other in rivals.keys() - {place}:
+    for other in rivals.keys() - {file_name}:
         (root / other).unlink()
-    return f"{place} written"
+    return f"{file_name} written"
 
 
-def _questions(place: str, result: Result) -> set[tuple[str, str, int]]:
+def _questions(file_name: str, result: Result) -> set[tuple[str, str, int]]:
     """Folder, settings and seeds, which only one file may have.
 
     Ensembles that share a member are not independent of each other.
     """
-    folder = place.rpartition("/")[0]
+    folder = file_name.rpartition("/")[0]
     return {(folder, result.identity, seed) for seed in result.seeds}
 
 
@@ -254,20 +254,20 @@ def read(root: pathlib.Path) -> dict[str, Result]:
     results: dict[str, Result] = {}
     taken: dict[tuple[str, str, int], str] = {}
     for path in sorted(root.rglob("*.json")):
-        place = path.relative_to(root).as_posix()
+        file_name = path.relative_to(root).as_posix()
         if path.name == ABOUT:
             continue
-        if not _PLACE.fullmatch(place):
+        if not _FILE_NAME.fullmatch(file_name):
             raise ResultError(
-                f"{place}: expected a result in {RUNS}, {QUICK} or"
+                f"{file_name}: expected a result in {RUNS}, {QUICK} or"
                 f" {EXPERIMENTS}/<name>, got one elsewhere"
             )
-        results[place] = check(parse(path), place)
-        for question in _questions(place, results[place]):
+        results[file_name] = check(parse(path), file_name)
+        for question in _questions(file_name, results[file_name]):
             if question in taken:
                 raise ResultError(
-                    f"{place}: expected one result of a seed, got"
+                    f"{file_name}: expected one result of a seed, got"
                     f" {taken[question]} too"
                 )
-            taken[question] = place
+            taken[question] = file_name
     return results

@@ -1,1 +1,1 @@
-"""What finished networks are worth: predictions, scores, reports."""
+"""Predictions and scores of finished networks, and previews."""

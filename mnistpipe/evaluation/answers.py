@@ -13,7 +13,7 @@ from mnistpipe.runs import provenance, summary
 from mnistpipe.runs.finished import FinishedRun
 from mnistpipe.runs.record import Hardware
 
-_MOST_COLUMNS = 12  # classes, of which each has a column
+_MOST_COLUMNS = 12  # more classes do not get a column each
 _NAME_LENGTH = 16
 
 
@@ -25,7 +25,19 @@ def answer(
     preparation: str,
     class_names: Sequence[str],
 ) -> dict[str, Any]:
-    """The mean of the runs' probabilities for uint8 [N, H, W, C]."""
+    """Returns the mean of the runs' probabilities, with what produced it.
+
+    Args:
+      runs: the networks that answer.
+      images: uint8 [N, H, W, C].
+      files: the file of each image.
+      options: how many versions of each image are averaged.
+      preparation: how the images were prepared, for people.
+      class_names: in the order of labels.
+
+    Returns:
+      JSON types.
+    """
     found = [
         probabilities
         for _, probabilities in prediction.each(
@@ -53,7 +65,7 @@ def answer(
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """One line per picture, then which networks answered, and how."""
+    """Returns a line per picture, and lines about the networks."""
     many = len(found["class_names"]) > _MOST_COLUMNS
     lines = _likeliest(found) if many else _table(found)
     facts = [
@@ -62,7 +74,7 @@ def text(found: Mapping[str, Any]) -> str:
             for member in found["members"]
         ),
         ("pictures", found["preparation"]),
-        ("augmentation", scorecard_text.tta_words(found["tta"])),
+        ("augmentation", scorecard_text.tta_text(found["tta"])),
         (
             "made with",
             summary.made_with(found["versions"], Hardware(**found["hardware"])),
@@ -72,7 +84,7 @@ def text(found: Mapping[str, Any]) -> str:
 
 
 def _table(found: Mapping[str, Any]) -> list[str]:
-    """A column for each class."""
+    """Prints the probabilities of all classes, a column for each class."""
     rows = found["answers"]
     names = [name[:_NAME_LENGTH] for name in found["class_names"]]
     file = max(len("picture"), *(len(row["file"]) for row in rows))
@@ -94,7 +106,7 @@ def _table(found: Mapping[str, Any]) -> list[str]:
 
 
 def _likeliest(found: Mapping[str, Any]) -> list[str]:
-    """The five likeliest classes of each picture."""
+    """Lists the five most probable classes of each picture."""
     rows = found["answers"]
     names = [name[:_NAME_LENGTH] for name in found["class_names"]]
     file = max(len("picture"), *(len(row["file"]) for row in rows))
@@ -102,11 +114,11 @@ def _likeliest(found: Mapping[str, Any]) -> list[str]:
     for row in rows:
         shares = np.array(row["probabilities"])
         best = np.argsort(-shares, kind="stable")[:5]
-        words = ", ".join(f"{names[k]} {shares[k]:.4f}" for k in best)
-        lines.append(f"{row['file']:<{file}}  {words}")
+        cells = ", ".join(f"{names[k]} {shares[k]:.4f}" for k in best)
+        lines.append(f"{row['file']:<{file}}  {cells}")
     return lines
 
 
 def to_json(found: Mapping[str, Any]) -> str:
-    """The predictions as JSON; a NaN or an infinity is an error."""
+    """Returns the predictions as JSON; a NaN or an infinity is an error."""
     return json.dumps(found, indent=2, allow_nan=False)

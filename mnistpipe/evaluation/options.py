@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from mnistpipe.recipes import Interval, RecipeError, field, validate
 
-# Each network is kept in memory. A longer list is a mistake in a glob.
+# A longer list is a mistake in a glob.
 _MOST_RUNS = 1000
 _GROUP = "Scoring"
 
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """Which networks answer, and how pictures are prepared for them."""
+    """The networks that answer, and how pictures are prepared for them."""
 
     # fmt: off
     run: str = field(
@@ -54,7 +54,7 @@ class PredictionOptions:
 
 @dataclass(frozen=True)
 class EvaluationOptions(PredictionOptions):
-    """What the networks are scored on, and what is shown of the scores."""
+    """The data for scores, and what is shown of the scores."""
 
     # fmt: off
     data: str = field(

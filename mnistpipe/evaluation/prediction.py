@@ -1,4 +1,4 @@
-"""Probabilities that finished runs give to pictures.
+"""Probabilities that the networks of finished runs give to pictures.
 
 Images are uint8 [N, H, W, C], probabilities float64 [N, classes].
 """
@@ -18,24 +18,24 @@ from mnistpipe.networks import augmentation, models
 from mnistpipe.runs import backends
 from mnistpipe.runs.finished import FinishedRun
 
-# Values of a float32 array, 64 MiB: what a batch, or a piece of the pictures,
-# may take at once. For 28×28 that is 21,000 pictures.
+# The most float32 values, 64 MiB, that a batch or a piece of the pictures may
+# have: 21,000 pictures of 28×28.
 _VALUES = 1 << 24
 
 
 class PredictionError(UserError):
-    """Runs that cannot answer; the message is one line."""
+    """A run cannot answer; the message is one line."""
 
 
 class Predictor:
     """The network of a finished run, with the run's own augmentation.
 
     Args:
-      run: whose network answers.
+      run: the finished run.
 
     Attributes:
-      network: the Keras model, from float32 pictures of about 0 to 1.
-      augments: whether the recipe has anything random.
+      network: the Keras model, which takes float32 pictures of about 0 to 1.
+      augments: whether the recipe's augmentation draws anything.
 
     Raises:
       PredictionError: the network is not the one that metrics.json describes.
@@ -62,8 +62,8 @@ class Predictor:
           seed: of the draws.
 
         Raises:
-          PredictionError: the recipe has nothing to draw, or the answers are
-            not probabilities.
+          PredictionError: the recipe augments nothing, or the answers are not
+            probabilities.
         """
         if tta > 1 and not self.augments:
             raise PredictionError(
@@ -108,17 +108,17 @@ class Predictor:
 def each(
     runs: Sequence[FinishedRun], images: np.ndarray, tta: int, seed: int
 ) -> Iterator[tuple[FinishedRun, np.ndarray]]:
-    """The answers of each run, with one network in memory at a time."""
+    """Yields each run with its answers; one network is in memory at a time."""
     backends.leave_devices()
     for run in runs:
         yield run, Predictor(run).probabilities(images, tta, seed)
-        # Keras keeps something of every network until the session is cleared.
+        # Keras keeps parts of each network until the session is cleared.
         keras.backend.clear_session()
         gc.collect()
 
 
 def _load(run: FinishedRun) -> keras.Model:
-    """The network of a run, checked against the run's record."""
+    """Loads the network of a run, and compares it with the run's record."""
     network = models.load(run.network)
     expected = (run.record.arch, run.record.parameters)
     got = (network.name, network.count_params())
@@ -132,22 +132,22 @@ def _load(run: FinishedRun) -> keras.Model:
 
 
 def _shares(answers: np.ndarray, run: FinishedRun) -> np.ndarray:
-    """Checks probabilities, and makes them add up to 1 beyond float32."""
+    """Checks probabilities, and makes each row add up to 1 in float64."""
     sums = answers.sum(axis=1, keepdims=True)
     # NaN, from a network that diverged, is not close to 1 either.
     good = (np.abs(sums[:, 0] - 1) < 1e-3) & (answers >= 0).all(axis=1)
     if not good.all():
         bad = np.count_nonzero(~good)
         raise PredictionError(
-            f"{run.network}: expected probabilities, got answers that are"
-            f" none for {bad:,} of {len(answers):,} pictures (did the training"
+            f"{run.network}: expected probabilities, got other numbers"
+            f" for {bad:,} of {len(answers):,} pictures (did the training"
             " diverge?)"
         )
     return answers / sums
 
 
 def _batch_size(network: keras.Model) -> int:
-    """So that no layer's values take more than the bound."""
+    """The largest batch for which no layer's output exceeds the bound."""
     largest = max(
         math.prod(models.output_shape(layer)) for layer in network.layers[1:]
     )

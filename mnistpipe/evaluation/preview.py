@@ -1,4 +1,4 @@
-"""What a recipe's augmentation does, as a PNG file or an animation."""
+"""Shows a recipe's augmentation in a PNG file or an animation."""
 
 import dataclasses
 import io
@@ -26,7 +26,7 @@ class Chosen:
 
     Attributes:
       images: uint8 [N, H, W, C].
-      index: int64 [N], the places of the examples in their data set.
+      index: int64 [N], the positions of the examples in their data set.
       names: the class or the file of each example.
     """
 
@@ -42,8 +42,8 @@ def of_each_class(
     labels = examples.labels
     rank = np.empty(len(labels), np.int64)  # among the examples of its class
     for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        rank[places] = np.arange(len(places))
+        members = np.flatnonzero(labels == label)
+        rank[members] = np.arange(len(members))
     index = np.lexsort((labels, rank))[:count]
     names = tuple(class_names[label][:12] for label in labels[index])
     return Chosen(examples.images[index], index, names)

@@ -20,7 +20,7 @@ _ANIMATIONS = (".gif", ".png", ".apng")
 
 @dataclass(frozen=True)
 class PreviewOptions:
-    """Which examples are shown, how often, and where the picture is written."""
+    """The options of a preview: which examples, how many draws, which file."""
 
     # fmt: off
     data: str = field(

@@ -37,7 +37,7 @@ def score(
     ):
         answers.append(probabilities)
         members.append(
-            {**_accuracy(probabilities, labels), **_origin(run, test)}
+            {**_accuracy(probabilities, labels), **_member(run, test)}
         )
     mean = np.mean(answers, axis=0)
     return {
@@ -80,7 +80,7 @@ def _accuracy(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _origin(run: FinishedRun, test: TestSet) -> dict[str, Any]:
+def _member(run: FinishedRun, test: TestSet) -> dict[str, Any]:
     return {
         **run.facts(),
         "own_test": run.record.own_test(test.fingerprint),
@@ -130,17 +130,21 @@ def _hardest(
     return rows
 
 
-def to_json(card: Mapping[str, Any]) -> str:
-    """The scorecard as JSON; a NaN or an infinity is an error."""
-    return json.dumps(card, indent=2, allow_nan=False)
+def to_json(scorecard: Mapping[str, Any]) -> str:
+    """Returns the scorecard as JSON; a NaN or an infinity is an error."""
+    return json.dumps(scorecard, indent=2, allow_nan=False)
 
 
-def write(card: Mapping[str, Any], test: TestSet, folder: pathlib.Path) -> None:
-    """Writes text, JSON and sheet, each of them atomically."""
+def write(
+    scorecard: Mapping[str, Any], test: TestSet, folder: pathlib.Path
+) -> None:
+    """Writes text, JSON and sheet, each atomically."""
     with runfolder.replacing(folder / TEXT) as beside:
-        beside.write_text(f"{scorecard_text.text(card)}\n", encoding="utf-8")
+        beside.write_text(
+            f"{scorecard_text.text(scorecard)}\n", encoding="utf-8"
+        )
     with runfolder.replacing(folder / JSON) as beside:
-        beside.write_text(f"{to_json(card)}\n", encoding="utf-8")
-    if card["hardest"]:
+        beside.write_text(f"{to_json(scorecard)}\n", encoding="utf-8")
+    if scorecard["hardest"]:
         with runfolder.replacing(folder / SHEET) as beside:
-            sheet.save(card, test, beside)
+            sheet.save(scorecard, test, beside)

@@ -14,21 +14,24 @@ _MOST_CLASSES = 20  # of which a whole confusion matrix is printed
 _NAME_LENGTH = 16
 
 
-def text(card: Mapping[str, Any]) -> str:
-    """The scorecard as text for people."""
+def text(scorecard: Mapping[str, Any]) -> str:
+    """Returns the scorecard as text for people."""
     parts = [
-        _head(card),
-        _per_class(card),
-        _confusion(card),
-        _calibration(card["calibration"], card["accuracy"]),
-        _hardest_table(card),
+        _head(scorecard),
+        _per_class(scorecard),
+        _confusion(scorecard),
+        _calibration(scorecard["calibration"], scorecard["accuracy"]),
+        _hardest_table(scorecard),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _head(card: Mapping[str, Any]) -> str:
-    test, members = card["test"], card["members"]
-    rows = [("accuracy", accuracy_words(card)), ("protocol", card["protocol"])]
+def _head(scorecard: Mapping[str, Any]) -> str:
+    test, members = scorecard["test"], scorecard["members"]
+    rows = [
+        ("accuracy", accuracy_text(scorecard)),
+        ("protocol", scorecard["protocol"]),
+    ]
     rows.append(
         (
             "test set",
@@ -39,22 +42,24 @@ def _head(card: Mapping[str, Any]) -> str:
     if len(members) > 1:
         what = "networks, by the mean of their probabilities"
         rows.append(("ensemble", f"{len(members)} {what}"))
-    rows += [("augmentation", tta_words(card["tta"]))]
+    rows += [("augmentation", tta_text(scorecard["tta"]))]
     for member in members:
         rows.append(("network", f"{member['run']}: {member['words']}"))
         if len(members) > 1:
-            rows.append(("", f"alone {accuracy_words(member)}"))
+            rows.append(("", f"alone {accuracy_text(member)}"))
     rows.append(
         (
             "scored with",
-            summary.made_with(card["versions"], Hardware(**card["hardware"])),
+            summary.made_with(
+                scorecard["versions"], Hardware(**scorecard["hardware"])
+            ),
         )
     )
-    return "\n".join(summary.row(name, words) for name, words in rows)
+    return "\n".join(summary.row(name, text) for name, text in rows)
 
 
-def accuracy_words(figures: Mapping[str, Any]) -> str:
-    """An accuracy with the number of images and its interval."""
+def accuracy_text(figures: Mapping[str, Any]) -> str:
+    """Returns an accuracy with the number of images and the interval."""
     interval = figures["interval"]
     wrong = figures["examples"] - figures["correct"]
     return (
@@ -65,7 +70,7 @@ def accuracy_words(figures: Mapping[str, Any]) -> str:
     )
 
 
-def tta_words(tta: Mapping[str, int]) -> str:
+def tta_text(tta: Mapping[str, int]) -> str:
     """Says how many versions of each picture were averaged."""
     if tta["versions"] == 1:
         return "none: each picture once, unchanged"
@@ -79,15 +84,15 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
 
 
-def class_name(card: Mapping[str, Any], label: int) -> str:
-    """The name of a class, or its number where classes have no names."""
-    names = card["test"].get("class_names") or []
+def class_name(scorecard: Mapping[str, Any], label: int) -> str:
+    """Returns the name of a class, or the number of a class without a name."""
+    names = scorecard["test"].get("class_names") or []
     return names[label] if label < len(names) else str(label)
 
 
-def _per_class(card: Mapping[str, Any]) -> str:
-    rows, title = card["per_class"], "class"
-    names = [class_name(card, row["label"])[:_NAME_LENGTH] for row in rows]
+def _per_class(scorecard: Mapping[str, Any]) -> str:
+    rows, title = scorecard["per_class"], "class"
+    names = [class_name(scorecard, row["label"])[:_NAME_LENGTH] for row in rows]
     if len(rows) > _MOST_CLASSES:
         title = f"the {_MOST_CLASSES} classes with the lowest recall"
         rows = sorted(
@@ -104,12 +109,13 @@ def _per_class(card: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _confusion(card: Mapping[str, Any]) -> str:
-    matrix = card["confusion"]
+def _confusion(scorecard: Mapping[str, Any]) -> str:
+    matrix = scorecard["confusion"]
     if len(matrix) > _MOST_CLASSES:
-        return _most_confused(card)
+        return _most_confused(scorecard)
     names = [
-        class_name(card, label)[:_NAME_LENGTH] for label in range(len(matrix))
+        class_name(scorecard, label)[:_NAME_LENGTH]
+        for label in range(len(matrix))
     ]
     longest = max(len(name) for name in names)
     digits = max(len(str(n)) for row in matrix for n in row)
@@ -124,11 +130,11 @@ def _confusion(card: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _most_confused(card: Mapping[str, Any]) -> str:
-    """The most frequent wrong answers, one line each."""
+def _most_confused(scorecard: Mapping[str, Any]) -> str:
+    """Lists the most frequent wrong answers, one line each."""
     pairs = [
         (count, label, answer)
-        for label, row in enumerate(card["confusion"])
+        for label, row in enumerate(scorecard["confusion"])
         for answer, count in enumerate(row)
         if count and label != answer
     ]
@@ -136,7 +142,9 @@ def _most_confused(card: Mapping[str, Any]) -> str:
     for count, label, answer in sorted(pairs, key=lambda p: (-p[0], p[1:]))[
         :_MOST_CLASSES
     ]:
-        names = (class_name(card, n)[:_NAME_LENGTH] for n in (label, answer))
+        names = (
+            class_name(scorecard, n)[:_NAME_LENGTH] for n in (label, answer)
+        )
         lines.append(f"{count:>6}  {' → '.join(names)}")
     return "\n".join(lines)
 
@@ -155,12 +163,12 @@ def _calibration(figures: Mapping[str, Any], accuracy: float) -> str:
     return "\n".join(lines)
 
 
-def _hardest_table(card: Mapping[str, Any]) -> str:
-    rows = card["hardest"]
+def _hardest_table(scorecard: Mapping[str, Any]) -> str:
+    rows = scorecard["hardest"]
     if not rows:
         return ""
     names = {
-        row[kind]: class_name(card, row[kind])[:_NAME_LENGTH]
+        row[kind]: class_name(scorecard, row[kind])[:_NAME_LENGTH]
         for row in rows
         for kind in ("label", "answer")
     }

@@ -2,7 +2,7 @@
 
 Pictures are float32 [N, H, W, C] as the network was trained on them, without
 the random part of the augmentation; labels are int64 [N] in [0, classes);
-probabilities float [N, classes], rows adding up to 1.
+probabilities are float [N, classes] whose rows add up to 1.
 """
 
 import dataclasses
@@ -34,15 +34,15 @@ def predict(network: Any, pictures: np.ndarray) -> np.ndarray:
 
 
 def evaluate(network: Any, pictures: np.ndarray, labels: np.ndarray) -> Scores:
-    """Scores a network that answers with probabilities."""
+    """Scores a network on labelled pictures."""
     return score(predict(network, pictures), labels)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     """Scores probabilities float [N, classes] against labels int [N].
 
-    The network of a run that diverged answers NaN: such an answer is wrong,
-    whatever its argmax, and makes the loss NaN.
+    A network that diverged answers NaN. Such an answer counts as wrong, and
+    the loss becomes NaN.
     """
     classes = probabilities.shape[1]
     answered = np.isfinite(probabilities).all(axis=1)
@@ -62,7 +62,7 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
 
 
 def _cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    # Here, not above: scikit-learn takes a second to import.
+    # Imported here, since the import of scikit-learn takes a second.
     from sklearn import metrics
 
     if not np.isfinite(probabilities).all():
@@ -82,15 +82,15 @@ class Interval:
 
 
 def wilson(correct: int, examples: int, level: float = 0.95) -> Interval:
-    """Where the accuracy lies, as far as the choice of pictures goes.
+    """Returns the confidence interval of an accuracy for a choice of pictures.
 
-    Wilson's score interval (1927), which stays inside [0, 1] and keeps its
-    level near 1, where accuracies are and the normal approximation fails.
-    With p = correct / n and z the normal quantile:
+    Wilson's score interval (1927) stays inside [0, 1] and keeps its level for
+    accuracies near 1, where the normal approximation fails. With p = correct /
+    n and the normal quantile z, the interval is
 
         (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n)
 
-    Another training of the same recipe varies besides.
+    The interval does not cover how trainings of one recipe differ.
     """
     z = statistics.NormalDist().inv_cdf((1 + level) / 2)
     share, noise = correct / examples, z * z / examples
@@ -106,7 +106,7 @@ def wilson(correct: int, examples: int, level: float = 0.95) -> Interval:
 
 @dataclasses.dataclass(frozen=True)
 class ClassDetail:
-    """One class; a share without anything to share is None."""
+    """The figures of one class; a ratio with denominator 0 is None."""
 
     label: int
     examples: int
@@ -119,7 +119,7 @@ class ClassDetail:
 def per_class(
     probabilities: np.ndarray, labels: np.ndarray
 ) -> tuple[ClassDetail, ...]:
-    """Recall, precision and F1 of each class."""
+    """Returns recall, precision and F1 of each class."""
     from sklearn import metrics
 
     classes = range(probabilities.shape[1])
@@ -145,7 +145,7 @@ def per_class(
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How often label (row) was answered by class (column), int64."""
+    """Counts the answers (columns) to each label (rows), int64 [C, C]."""
     from sklearn import metrics
 
     classes = list(range(probabilities.shape[1]))
@@ -166,7 +166,7 @@ class Bin:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Whether answers are as often right as they are sure.
+    """The calibration of a network: its confidence beside its accuracy.
 
     Attributes:
       error: expected calibration error, the mean over all examples of their
@@ -194,19 +194,19 @@ def calibration(
         right, confidence, pos_label=True, n_bins=bins, strategy="uniform"
     )
     edges = np.linspace(0, 1, bins + 1)
-    # The same bins as scikit-learn's, which does not tell how full they are.
+    # The same bins as scikit-learn's, which does not return the counts.
     counts = np.bincount(
         np.searchsorted(edges[1:-1], confidence), minlength=bins
     )
     table = tuple(
         Bin(
-            low=float(edges[place]),
-            high=float(edges[place + 1]),
-            examples=int(counts[place]),
+            low=float(edges[index]),
+            high=float(edges[index + 1]),
+            examples=int(counts[index]),
             confidence=float(mean),
             accuracy=float(accuracy),
         )
-        for place, mean, accuracy in zip(
+        for index, mean, accuracy in zip(
             np.flatnonzero(counts), means, accuracies, strict=True
         )
     )
@@ -219,6 +219,10 @@ def calibration(
 def hardest(
     probabilities: np.ndarray, labels: np.ndarray, count: int
 ) -> np.ndarray:
-    """The examples whose own class got the least probability, least first."""
+    """Returns the examples whose own class has the lowest probability.
+
+    Returns:
+      int64 [count], the lowest probability first.
+    """
     own = probabilities[np.arange(len(labels)), labels]
     return np.argsort(own, kind="stable")[:count]

@@ -1,8 +1,8 @@
 """Searches near a documented recipe; `mnistpipe.tune` is the command.
 
     options.py      the options that only a sweep has
-    settings.py     what a sweep is, kept in its folder and compared
-    space.py        recipe → hyperparameters with ranges; a point → its recipe
+    settings.py     the settings of a sweep, which its folder keeps
+    space.py        the search space, and the recipe of a point
     records.py      reads and checks trial.json and outcome.json
     trials.py       one trial: the trainer as a process in the trial's folder
     search.py       keras-tuner's oracles, which propose the points

@@ -1,9 +1,9 @@
 """Hands out the trials of a sweep and takes them back, under one lock.
 
 Threads of this process and workers of other machines (see port.py) ask for
-trials by name. A worker of another machine has a lease on its trial, which it
-must renew; the trial is handed out anew when the lease ends. What came out is
-read from the trial's folder and never from the one who says so.
+trials by name. A worker of another machine has a lease on its trial, which the
+worker must renew; when the lease ends, another worker gets the trial. Results
+are read from the trial's folder, and never taken from a worker's request.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ LEASE_SECONDS = 60.0
 
 
 class LeaseError(ValueError):
-    """A trial that is not leased to the one who names it."""
+    """The trial is not leased to the worker that names the trial."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,7 @@ class Coordinator:
     def next_task(self, worker: str, lease: bool = False) -> Task:
         """Hands out a trial.
 
-        A worker that has a trial already, since it was started again, gets the
-        same trial.
+        A worker that was started again gets the trial that it already has.
 
         Args:
           worker: the worker's name.

@@ -1,14 +1,13 @@
-"""Reads what a sweep's folder says of its trials, and checks every value.
+"""Reads the files of a sweep's trials, and checks every value.
 
     trial_07/trial.json     the point, and whether the trial is still running
-    trial_07/outcome.json   what came out, or why nothing came out
+    trial_07/outcome.json   the figures, or the reason why there are none
 
-The folder may have been damaged or written by a stranger. What does not look
-as a sweep writes it raises `DamagedError`.
+The folder may be damaged or written by a stranger. Content that a sweep does
+not write raises `DamagedError`.
 """
 
 import json
-import math
 import pathlib
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Any
 from mnistpipe import recipes, safejson
 from mnistpipe.recipes import Interval, Recipe
 from mnistpipe.runs import runfolder
+from mnistpipe.runs.record import Count, Seconds
 from mnistpipe.sweep.settings import Settings
 
 TRIAL, OUTCOME = "trial.json", "outcome.json"
@@ -56,14 +56,28 @@ class Outcome:
     Attributes:
       reason: why the trial failed; empty if it did not.
       figures: metrics by name, as means over the seeds.
-      validation_examples: number of images that were judged, over all seeds.
-      seconds: duration of the trainings that ended.
+      validation_examples: number of validation images, over all seeds.
+      seconds: duration of the trainings that ended; None of a running trial.
     """
 
     reason: str
-    figures: dict[str, float]
-    validation_examples: int
-    seconds: float | None
+    figures: Mapping[str, float]
+    validation_examples: Count
+    seconds: Seconds | None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if the reason or a figure is no trial's."""
+        if len(self.reason) > _MAX_REASON:
+            raise ValueError(
+                f"reason: expected at most {_MAX_REASON} characters, got"
+                f" {len(self.reason)}"
+            )
+        for name, value in self.figures.items():
+            share = not name.endswith("accuracy") or 0 <= value <= 1
+            if not name.isidentifier() or not share:
+                raise ValueError(
+                    f"figures: expected figures, got {name[:40]!r}: {value}"
+                )
 
 
 def trial_id(number: int, settings: Settings) -> str:
@@ -165,12 +179,10 @@ def read_outcome(folder: pathlib.Path, settings: Settings) -> Outcome:
       DamagedError: the file cannot be read, or a value is wrong.
     """
     content = _read(folder / OUTCOME)
-    outcome = Outcome(
-        reason=_text(content.get("reason")),
-        figures=_figures(content.get("figures")),
-        validation_examples=_number(content, "validation_examples", int),
-        seconds=_number(content, "seconds", (int, float)),
-    )
+    try:
+        outcome = safejson.decode_fields(Outcome, content)
+    except ValueError as error:
+        raise DamagedError(f"{OUTCOME}: {error}") from None
     needed = {settings.sweep.objective, "val_accuracy"}
     if not outcome.reason and not needed <= outcome.figures.keys():
         raise DamagedError(
@@ -183,42 +195,6 @@ def read_outcome(folder: pathlib.Path, settings: Settings) -> Outcome:
 def printable(text: str) -> str:
     """Returns text without control characters, cut to one readable line."""
     return "".join(c if c.isprintable() else "?" for c in text)[:_MAX_REASON]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise DamagedError(f"{OUTCOME}: expected a reason, got {value!r:.80}")
-    return printable(value)
-
-
-def _figures(figures: Any) -> dict[str, float]:
-    if not isinstance(figures, dict):
-        raise DamagedError(f"{OUTCOME}: expected figures, got {figures!r:.80}")
-    for name, value in figures.items():
-        low, high = (0, 1) if name.endswith("accuracy") else (-1e300, 1e300)
-        if (
-            not name.isidentifier()
-            or type(value) not in (int, float)
-            or not low <= value <= high
-        ):
-            raise DamagedError(
-                f"{OUTCOME}: expected figures, got {name[:40]!r}: {value!r:.40}"
-            )
-    return figures
-
-
-def _number(content: Mapping[str, Any], name: str, kind: Any) -> Any:
-    value = content.get(name)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, kind)
-        or not 0 <= value <= 1e12
-        or not math.isfinite(value)
-    ):
-        raise DamagedError(
-            f"{OUTCOME}: {name}: expected a number, got {value!r:.40}"
-        )
-    return value
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

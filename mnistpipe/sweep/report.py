@@ -1,4 +1,4 @@
-"""What comes out of a sweep, in its folder and on the screen.
+"""The files and the printed table of a sweep.
 
 sweep.csv      one row per trial
 sweep.png      the objective against each hyperparameter
@@ -31,7 +31,7 @@ _COLUMNS = 4  # of the plot
 
 
 class Reporter:
-    """Follows a sweep: a line per trial, files that are always up to date."""
+    """Prints a line per trial, and keeps the files of a sweep up to date."""
 
     def __init__(self, folder: pathlib.Path, settings: Settings) -> None:
         self._folder = folder
@@ -39,10 +39,10 @@ class Reporter:
         self._headed = False
 
     def __call__(self, trial_id: str) -> None:
-        """A trial has begun or ended."""
+        """Reports that a trial has begun or ended."""
         rows = results.collect(self._folder, self._settings)
         row = next((row for row in rows if row.trial == trial_id), None)
-        if row is None:  # somebody has damaged the file since then
+        if row is None:  # the file was damaged meanwhile
             return
         if not self._headed:
             print(_head(self._settings), flush=True)
@@ -55,7 +55,7 @@ class Reporter:
             write_best(self._folder, rows, self._settings)
 
     def finish(self) -> list[Row]:
-        """Draws the plot, and says what the sweep has found."""
+        """Draws the plot and prints the summary; returns all trials."""
         rows = results.collect(self._folder, self._settings)
         write_csv(self._folder, rows, self._settings)
         write_plot(self._folder, rows, self._settings)
@@ -68,7 +68,7 @@ def _head(settings: Settings) -> str:
 
 
 def table_row(row: Row, settings: Settings, best: Row | None) -> str:
-    """One line of the table; a star marks the best so far."""
+    """Returns a line of the table; a star marks the best trial so far."""
     figure = row.figures.get(settings.sweep.objective)
     score = "" if row.status != "completed" else f"{figure:.4f}"
     star = "*" if best is not None and row.trial == best.trial else " "
@@ -93,7 +93,7 @@ def _short(value: Any) -> str:
 def write_csv(
     folder: pathlib.Path, rows: Sequence[Row], settings: Settings
 ) -> None:
-    """One row per trial; what a trial does not have is empty."""
+    """Writes one row per trial; a missing figure is empty."""
     figures = list(dict.fromkeys(name for row in rows for name in row.figures))
     text = io.StringIO()
     writer = csv.writer(text)
@@ -110,7 +110,7 @@ def write_csv(
 def write_best(
     folder: pathlib.Path, rows: Sequence[Row], settings: Settings
 ) -> None:
-    """The best trial, with the options that it was trained with."""
+    """Writes the best trial's recipe and options as a flagfile."""
     row = results.best(rows, settings)
     if row is None:
         return
@@ -130,7 +130,7 @@ def write_best(
 
 
 def _full_budget(settings: Settings) -> list[str]:
-    """The flags that train for as long as documented, if that is longer."""
+    """Names the flags of the documented budget, if that is larger."""
     documented = recipes.recipe_for(settings.recipe.arch).epochs
     more = []
     if settings.recipe.epochs < documented:
@@ -143,7 +143,7 @@ def _full_budget(settings: Settings) -> list[str]:
 def summary(
     folder: pathlib.Path, rows: Sequence[Row], settings: Settings
 ) -> str:
-    """What was found, and the command that goes on from it."""
+    """Returns the comparison, and the command that trains the best trial."""
     failed = sum(row.status == "failed" for row in rows)
     texts = [results.comparison(rows, settings)]
     if failed:
@@ -159,9 +159,10 @@ def summary(
 def write_plot(
     folder: pathlib.Path, rows: Sequence[Row], settings: Settings
 ) -> None:
-    """The objective against each hyperparameter; the documented point a star.
+    """Plots the objective against each hyperparameter.
 
-    Trials on less than the whole budget are pale.
+    The documented point is a star. Trials that trained for a part of the
+    budget are pale.
     """
     from matplotlib.figure import Figure  # takes most of a second to import
 
@@ -172,18 +173,18 @@ def write_plot(
     lines = math.ceil(count / columns)
     figure = Figure(figsize=(3.2 * columns, 2.8 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    for place, (field, axis) in zip(
+    for panel, (field, axis) in zip(
         axes.flat, settings.axes.items(), strict=False
     ):
-        place.set_xlabel(field)
+        panel.set_xlabel(field)
         if axis.log:
-            place.set_xscale("log")
+            panel.set_xscale("log")
         if axis.choices:
             ticks = range(len(axis.choices))
-            place.set_xticks(ticks, [str(choice) for choice in axis.choices])
+            panel.set_xticks(ticks, [str(choice) for choice in axis.choices])
         for row in done:
             whole = row.epochs == settings.recipe.epochs
-            place.plot(
+            panel.plot(
                 _abscissa(axis, row.values[field]),
                 row.figures[name],
                 "*" if row.documented else "o",
@@ -191,10 +192,10 @@ def write_plot(
                 markersize=11 if row.documented else 5,
                 alpha=1.0 if whole else 0.3,
             )
-    for place in axes[:, 0]:
-        place.set_ylabel(name)
-    for place in axes.flat[count:]:
-        place.set_visible(False)
+    for panel in axes[:, 0]:
+        panel.set_ylabel(name)
+    for panel in axes.flat[count:]:
+        panel.set_visible(False)
     with runfolder.replacing(folder / PLOT) as beside:
         figure.savefig(beside, dpi=120, format="png")
 
@@ -204,9 +205,10 @@ def _abscissa(axis: Axis, value: Any) -> float:
 
 
 def write_hparams(folder: pathlib.Path, row: Row, settings: Settings) -> None:
-    """A trial for TensorBoard's HParams, by its own protocol buffers.
+    """Writes a trial for TensorBoard's HParams.
 
-    Without TensorFlow's summary writer, which would take a GPU's memory.
+    TensorFlow's summary writer is not used, because TensorFlow would reserve a
+    GPU's memory.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.hparams import summary_v2 as hparams
@@ -226,7 +228,7 @@ def write_hparams(folder: pathlib.Path, row: Row, settings: Settings) -> None:
     ]
     for one in summaries:
         event = Event(step=row.epochs)
-        # Of TensorFlow's class where that is loaded, else of TensorBoard's.
+        # TensorFlow, where it is loaded, and TensorBoard have own classes.
         event.summary.ParseFromString(one.SerializeToString())
         writer.add_event(event)
     writer.close()

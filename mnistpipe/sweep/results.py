@@ -1,11 +1,11 @@
-"""What a sweep's folder says of its trials, and the best of them."""
+"""The trials of a sweep as rows, the best trial, and its comparison."""
 
 import contextlib
 import json
 import math
 import pathlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from mnistpipe.sweep import records, space
 from mnistpipe.sweep.options import OBJECTIVES
 from mnistpipe.sweep.settings import Settings
 
-_LEVEL = 0.05  # share of sweeps without any difference that may claim one
+# The share of sweeps that may report a difference although there is none.
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Row:
       values: its point, by hyperparameter.
       epochs: its budget.
       figures: metrics by name, as means over the seeds.
-      validation_examples: on which, over all seeds.
+      validation_examples: number of validation images, over all seeds.
       seconds: duration of the trainings that ended.
     """
 
@@ -37,18 +38,18 @@ class Row:
     reason: str
     values: dict[str, Any]
     epochs: int
-    figures: dict[str, float]
+    figures: Mapping[str, float]
     validation_examples: int
     seconds: float | None
 
     @property
     def documented(self) -> bool:
-        """Whether it is the documented point."""
+        """Whether the trial is the documented point."""
         return not int(self.trial)
 
 
 def collect(folder: pathlib.Path, settings: Settings) -> list[Row]:
-    """Returns all trials that were begun, in order, without damaged ones."""
+    """Returns all trials that were begun, in order, except damaged trials."""
     rows = []
     for path in sorted(folder.glob("trial_*")):
         with contextlib.suppress(records.DamagedError):
@@ -74,12 +75,12 @@ def _row(path: pathlib.Path, settings: Settings) -> Row:
 
 
 def recipe_of(row: Row, settings: Settings) -> Recipe:
-    """The recipe that a trial trained."""
+    """Returns the recipe that a trial trained."""
     return space.recipe_at(settings.recipe, row.values, row.epochs)
 
 
 def candidates(rows: Sequence[Row], settings: Settings) -> list[Row]:
-    """The trials that may be the best: completed, and on the whole budget."""
+    """Returns the completed trials that trained for the whole budget."""
     return [
         row
         for row in rows
@@ -88,7 +89,7 @@ def candidates(rows: Sequence[Row], settings: Settings) -> list[Row]:
 
 
 def best(rows: Sequence[Row], settings: Settings) -> Row | None:
-    """The best trial; of equal ones the first, so the documented one."""
+    """Returns the best trial; the first, if several are equally good."""
     objective = settings.sweep.objective
     sign = 1 if OBJECTIVES[objective] == "max" else -1
     return max(
@@ -99,15 +100,15 @@ def best(rows: Sequence[Row], settings: Settings) -> Row | None:
 
 
 def comparison(rows: Sequence[Row], settings: Settings) -> str:
-    """The best beside the documented point, and what chance alone can do.
+    """Compares the best trial with the documented point.
 
     The accuracies p₁ and p₂ of two equally good networks on n images differ by
-    a normal z × sqrt(2 p (1 − p) / n), p their mean: the test of two
-    proportions in Dietterich, "Approximate Statistical Tests for Comparing
-    Supervised Classification Learning Algorithms", Neural Computation 10(7),
-    1998. It takes the two sets of images for different ones, so on the same
-    images it asks for too much rather than for too little. One of k others
-    was picked, so z is the one-sided quantile at 5 % / k (Dunn, "Multiple
+    a normal z × sqrt(2 p (1 − p) / n), where p is the mean of p₁ and p₂. This
+    is the test of two proportions in Dietterich, "Approximate Statistical
+    Tests for Comparing Supervised Classification Learning Algorithms", Neural
+    Computation 10(7), 1998. The test assumes two independent sets of images.
+    On the same images it is conservative. The best of k other points was
+    picked, so z is the one-sided quantile at 5 % / k (Dunn, "Multiple
     Comparisons among Means", JASA 56, 1961).
     """
     found = best(rows, settings)
@@ -123,17 +124,17 @@ def comparison(rows: Sequence[Row], settings: Settings) -> str:
         return f"{head}: the documented point, the best of {others + 1}."
     head += f"; documented point {_figure(name, first.figures)}"
     ours, theirs = found.figures["val_accuracy"], first.figures["val_accuracy"]
-    bound, words = noise(ours, theirs, first.validation_examples, others)
+    bound, formula = noise(ours, theirs, first.validation_examples, others)
     gain = ours - theirs
     verdict = "exceeds" if gain > bound else "does not exceed"
     return (
         f"{head}. In accuracy {gain:+.2%}, which {verdict} what chance alone"
-        f" gives the best of {others} other points, {bound:.2%}: {words}."
+        f" gives the best of {others} other points, {bound:.2%}: {formula}."
     )
 
 
 def _points(rows: Sequence[Row]) -> int:
-    """How many points were judged; Hyperband judges one more than once."""
+    """Counts the points; Hyperband trains some points several times."""
     done = [row for row in rows if row.status == "completed"]
     return len({json.dumps(row.values) for row in done})
 
@@ -141,7 +142,7 @@ def _points(rows: Sequence[Row]) -> int:
 def noise(
     ours: float, theirs: float, examples: int, others: int
 ) -> tuple[float, str]:
-    """The largest difference that chance explains, and how it comes about."""
+    """Returns the largest difference that chance explains, and its formula."""
     mean = (ours + theirs) / 2
     z = statistics.NormalDist().inv_cdf(1 - _LEVEL / others)
     bound = z * math.sqrt(2 * mean * (1 - mean) / examples)
@@ -151,7 +152,7 @@ def noise(
     )
 
 
-def _figure(name: str, figures: dict[str, float]) -> str:
+def _figure(name: str, figures: Mapping[str, float]) -> str:
     value = figures[name]
     return f"{name} " + (
         f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"

@@ -1,10 +1,11 @@
-"""Who runs the trials: this process, or the workers of several machines.
+"""The roles of a sweep's processes.
 
-    alone    threads of this process run trials, --workers of them
-    chief    hands out trials at a port too (see port.py)
+    alone    runs trials in threads of this process, --workers of them
+    chief    does the same and also hands out trials at a port (see port.py)
     worker   asks a chief for trials until nothing is left
 
-Every trial is a process of its own, whoever runs it. All share the folder.
+In each role, every training is a process of its own. All roles share the
+sweep's folder.
 """
 
 import contextlib
@@ -26,13 +27,13 @@ from mnistpipe.sweep.settings import Settings, SweepError
 DEFAULT_ADDRESS = "127.0.0.1:8790"
 # A chief that is started at the same time needs some seconds to listen.
 CHIEF_SECONDS = 10
-# When the sweep is over, the chief stays so long to tell its workers.
+# How long the chief waits at the end until all workers know of the end.
 _FAREWELL_SECONDS = 5
 _POLL_SECONDS = 0.2
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Returns host and port of "host:port", without IPv6.
+    """Returns host and port of "host:port"; IPv6 is not supported.
 
     Raises:
       SweepError: the text is something else.
@@ -47,7 +48,7 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def run(folder: pathlib.Path, settings: Settings, options: SweepOptions) -> int:
-    """Runs or continues a sweep, alone or as its chief; the exit status."""
+    """Runs a sweep, alone or as its chief; returns the exit status."""
     address = None
     if options.role == "chief":
         address = _free_address(options.chief_address or DEFAULT_ADDRESS)
@@ -85,7 +86,7 @@ def _free_address(text: str) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def _only_one(path: pathlib.Path, what: str) -> Iterator[None]:
-    """Refuses to do what another process does; the file has its number."""
+    """Allows one process at a time; the file holds its process number."""
     with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +119,7 @@ def _run_threads(
         try:
             for thread in futures.as_completed(threads):
                 thread.result()
-        finally:  # after Ctrl-C or an error: have the trainings save and end
+        finally:  # after Ctrl-C or an error, trainings save their state
             limits.stop.set()
 
 
@@ -165,7 +166,7 @@ def _serve(
 
 
 def work(folder: pathlib.Path, options: SweepOptions) -> int:
-    """Runs a chief's trials until nothing is left; the exit status."""
+    """Runs a chief's trials until none is left; returns the exit status."""
     from mnistpipe.sweep import port
 
     name = options.worker_id or socket.gethostname()

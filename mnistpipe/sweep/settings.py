@@ -1,8 +1,8 @@
-"""What a sweep is: kept in its folder, compared when it goes on.
+"""The settings of a sweep, which its folder keeps in sweep.json.
 
-`Settings` is all that the result of a sweep depends on, written to its folder
-as sweep.json. Where it runs, and on how many processes, is none of that and may
-change from one start to the next.
+The result of a sweep depends on its `Settings` only. A sweep continues only
+with the settings that it began with. The machine and the number of workers are
+not among them, so they may change from one start to the next.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ _SPACE = "space of "
 
 
 class SweepError(UserError):
-    """A sweep that cannot go on as asked; the message is one line."""
+    """A sweep cannot start or continue; the message is one line."""
 
 
 # The options of a run that its result depends on, and that a sweep can set.
@@ -41,14 +41,14 @@ _SWEEP_OPTIONS = ("tuner", "max_trials", "objective", "seeds_per_trial")
 
 @dataclass(frozen=True)
 class Settings:
-    """All that the result of a sweep depends on.
+    """Everything that the result of a sweep depends on.
 
     Attributes:
       recipe: the documented point.
       run: the options of every trial.
-      sweep: the sweep's own.
-      axes: what is searched, by name.
-      fingerprint: of the data.
+      sweep: the sweep's own options.
+      axes: the hyperparameters that are searched, by name.
+      fingerprint: SHA-256 of the data.
     """
 
     recipe: Recipe
@@ -58,7 +58,7 @@ class Settings:
     fingerprint: str
 
     def to_json(self) -> dict[str, Any]:
-        """What sweep.json holds."""
+        """Returns the content of sweep.json."""
         return {
             "recipe": dataclasses.asdict(self.recipe),
             "run": {name: getattr(self.run, name) for name in RUN_OPTIONS},
@@ -96,7 +96,7 @@ class Settings:
 
 
 def trial_options(options: RunOptions) -> RunOptions:
-    """A trial's options: judged on validation; the test set is left alone."""
+    """Returns a trial's options: a trial never reads the test set."""
     kept = {name: getattr(options, name) for name in RUN_OPTIONS}
     return RunOptions(
         **kept, validation="split", evaluate_test=False, verbose=2
@@ -110,9 +110,9 @@ def keep(folder: pathlib.Path, settings: Settings) -> bool:
       Whether the folder already held this sweep.
 
     Raises:
-      SweepError: it holds something else, or the sweep with other settings,
-        which are named.
-      runfolder.RunFolderError: it cannot be written.
+      SweepError: the folder holds something else, or the sweep with other
+        settings, which the message names.
+      runfolder.RunFolderError: the folder cannot be written.
     """
     if (folder / SETTINGS).exists():
         _compare(folder, settings.to_json())
@@ -168,12 +168,12 @@ def _compare(folder: pathlib.Path, asked: Mapping[str, Any]) -> None:
 
 
 def _searched_once(name: str, *both: Mapping[str, Any]) -> bool:
-    """Whether only one of both searches the axis, which `search` says."""
+    """Says whether only one of both searches the axis; `search` shows that."""
     return name.startswith(_SPACE) and not all(name in one for one in both)
 
 
 def _flat(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """Each setting under the name that a user knows it by."""
+    """Returns each setting under the name that users know."""
     axes = kept["space"]
     return {
         **kept["recipe"],

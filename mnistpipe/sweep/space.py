@@ -1,8 +1,7 @@
-"""Recipe → hyperparameters with ranges; a point of the space → its recipe.
+"""The search space near a recipe, and the recipe of a point in the space.
 
-An axis is a range of numbers, or a list of values, around the documented value
-of one field of the recipe. Its unit is the field's (see recipes.py). The
-documented value of an axis of choices is always among them.
+An axis is a range of numbers, or a list of values, for one field of the
+recipe, in the field's unit. A list always contains the documented value.
 """
 
 import dataclasses
@@ -17,8 +16,7 @@ from mnistpipe.networks import architectures
 from mnistpipe.recipes import Recipe, RecipeError, Spec, addons
 from mnistpipe.recipes.documented import TABLES
 
-# How far an augmentation, or label smoothing, is searched where the document
-# does not have it, or hardly; else up to twice the documented value.
+# The upper end of a range, unless twice the documented value is larger.
 _AT_LEAST = {
     "rotation": 15.0,
     "width_shift": 0.15,
@@ -30,10 +28,10 @@ _AT_LEAST = {
 }
 _RATE_FACTOR = 4  # learning rates between a quarter and four times
 _DROPOUT_MARGIN = 0.2
-_LARGEST_SHARE = 0.9  # 1 would leave nothing
+_LARGEST_SHARE = 0.9  # a share of 1 would leave nothing
 # Multiples of 8 leave the narrowest layers, of 32, no finer steps than 1/4.
 _WIDTHS = (0.5, 0.625, 0.75, 0.875, 1.0, 1.125, 1.25, 1.375, 1.5)
-# The budget of a trial, and what makes the recipe another one.
+# The recipe itself, and the budget of a trial.
 _NOT_SEARCHED = ("arch", "epochs")
 
 
@@ -43,10 +41,10 @@ class Axis:
 
     Attributes:
       documented: the recipe's own value.
-      low: the smallest number, where there are no choices.
-      high: the largest number.
-      log: whether logarithms are drawn uniformly, or numbers.
-      choices: the values, where there is no range.
+      low: the smallest number of a range.
+      high: the largest number of a range.
+      log: whether the logarithm, and not the number, is drawn uniformly.
+      choices: the values of a list; empty for a range.
     """
 
     documented: Any
@@ -58,13 +56,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Budget:
-    """How large a network may be, on which data.
+    """The size of the largest network.
 
     Attributes:
-      parameters: at most so many; 0 is as many as the documented network has,
-        or may have.
+      parameters: the largest number; 0 is the number of the documented
+        network, or the document's bound.
       shape: height, width and channels of the pictures.
-      classes: how many probabilities come out.
+      classes: the number of classes.
     """
 
     parameters: int = 0
@@ -73,7 +71,7 @@ class Budget:
 
 
 def derive(recipe: Recipe) -> dict[str, Axis]:
-    """The neighbourhood of a recipe, by name."""
+    """Returns the axes around a recipe's values, by name."""
     rate, batch = recipe.learning_rate, recipe.batch_size
     axes = {
         "learning_rate": Axis(
@@ -109,18 +107,18 @@ def select(
     ranges: Mapping[str, Any] | None = None,
     budget: Budget | None = None,
 ) -> dict[str, Axis]:
-    """What is searched: the neighbourhood, as changed by the user.
+    """Returns the axes that a sweep searches, by name.
 
     Args:
       recipe: the documented point.
-      search: names, comma-separated; empty is all there are.
-      ranges: ranges that take the place of the derived ones, or add to them,
-        as in the file of --space.
-      budget: of every network; by default as documented, on MNIST.
+      search: names, separated by commas; empty is all names.
+      ranges: ranges that replace derived ranges or add to them, as in the
+        file of --space.
+      budget: of every network; by default the documented size, on MNIST.
 
     Raises:
-      RecipeError: a name that does not exist, an empty range, a network
-        beyond the budget, or an optimizer that cannot be had here.
+      RecipeError: a name does not exist, a range is empty, a network exceeds
+        the budget, or an optimizer is not available here.
     """
     ranges = ranges or {}
     axes = _named(derive(recipe) | from_json(ranges, recipe), search)
@@ -144,11 +142,11 @@ def _named(axes: Mapping[str, Axis], search: str) -> dict[str, Axis]:
 
 
 def check_optimizers(axes: Mapping[str, Axis], recipe: Recipe) -> None:
-    """Refuses what the trials would fail of.
+    """Refuses optimizers with which trials would fail.
 
     Raises:
-      RecipeError: an optimizer that cannot be had here, or not with averages
-        of the weights, which are searched.
+      RecipeError: an optimizer is not available here, or does not support the
+        averages of the weights that are searched.
     """
     for name, reason in _lacks(axes, recipe).items():
         if reason:
@@ -159,7 +157,7 @@ def check_optimizers(axes: Mapping[str, Axis], recipe: Recipe) -> None:
 def _without_lacking(
     axes: Mapping[str, Axis], recipe: Recipe
 ) -> dict[str, Axis]:
-    """Leaves out the optimizers that cannot be had, but not the recipe's."""
+    """Removes optimizers that are not available, except the recipe's own."""
     if "optimizer" not in axes:
         return dict(axes)
     choices = tuple(
@@ -172,7 +170,7 @@ def _without_lacking(
 
 
 def _lacks(axes: Mapping[str, Axis], recipe: Recipe) -> dict[str, str]:
-    """Each optimizer that is tried, and why it cannot be had, if so."""
+    """Returns why each optimizer is not available; "" if it is."""
     if "ema_momentum" in axes:
         axis = axes["ema_momentum"]
         most = max(axis.choices, default=axis.high)
@@ -186,7 +184,7 @@ def _lacks(axes: Mapping[str, Axis], recipe: Recipe) -> dict[str, str]:
 def _within(
     axes: dict[str, Axis], recipe: Recipe, budget: Budget, asked: bool
 ) -> dict[str, Axis]:
-    """Leaves out widths beyond the budget; those asked for are refused."""
+    """Removes widths beyond the budget, or refuses widths of the user."""
     stems = axes["stem"].choices if "stem" in axes else (recipe.stem,)
 
     def parameters(width: float) -> int:
@@ -219,10 +217,10 @@ def _within(
 
 
 def read(path: str) -> dict[str, Any]:
-    """The ranges in a JSON file.
+    """Reads the ranges in a JSON file.
 
     Raises:
-      RecipeError: it cannot be read, or is no object of names.
+      RecipeError: the file cannot be read, or holds no object of names.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -241,10 +239,11 @@ def read(path: str) -> dict[str, Any]:
 
 
 def from_json(ranges: Mapping[str, Any], recipe: Recipe) -> dict[str, Axis]:
-    """Axes from {"name": {"min": …, "max": …, "log": …}, "name": […]}.
+    """Returns axes of {"name": {"min": …, "max": …, "log": …}, "name": […]}.
 
     Raises:
-      RecipeError: no such field, an empty range, a value out of range.
+      RecipeError: a field does not exist, a range is empty, or a value is out
+        of the field's range.
     """
     known = recipes.specs(Recipe)
     names = [name for name in known if name not in _NOT_SEARCHED]
@@ -261,7 +260,7 @@ def from_json(ranges: Mapping[str, Any], recipe: Recipe) -> dict[str, Axis]:
 
 
 def to_json(axes: Mapping[str, Axis]) -> dict[str, Any]:
-    """What `from_json` reads."""
+    """Returns JSON types that `from_json` reads."""
     return {
         name: list(axis.choices)
         if axis.choices
@@ -279,7 +278,7 @@ def _choices(name: str, spec: Spec, wanted: list, documented: Any) -> Axis:
     if not wanted:
         raise RecipeError(f"space: {name}: expected values, got none")
     values = [_checked(name, spec, value) for value in wanted]
-    # The first trial is there, and its place among the values is asked for.
+    # The first trial has the documented value, and reports look it up.
     if documented not in values:
         values.append(documented)
     return Axis(documented, choices=tuple(dict.fromkeys(values)))
@@ -324,18 +323,18 @@ def _checked(name: str, spec: Spec, value: Any) -> Any:
 
 
 def documented_point(axes: Mapping[str, Axis]) -> dict[str, Any]:
-    """The documented value of every axis."""
+    """Returns the documented value of every axis."""
     return {name: axis.documented for name, axis in axes.items()}
 
 
 def recipe_at(
     recipe: Recipe, values: Mapping[str, Any], epochs: int | None = None
 ) -> Recipe:
-    """The recipe of a point; names that are no fields are left out.
+    """Returns the recipe of a point; names that are no fields are ignored.
 
-    A schedule that is not the recipe's own brings the parameters of the
-    shortest documented recipe that has it. A field without effect at this
-    point keeps its documented value, as the trainer's flags demand.
+    A schedule other than the recipe's own takes its parameters from the
+    shortest documented recipe with that schedule. A field without effect at
+    this point keeps its documented value, as the trainer's flags demand.
     """
     known = recipes.specs(Recipe)
     changes = {name: v for name, v in values.items() if name in known}
