@@ -26,13 +26,13 @@ _WHERE = {"data", "run_dir", "resume", "save_every", "verbose", "seed"}
 _WHERE |= {"evaluate_test", "watch_test"}
 # Options that change a result by rounding only.
 _ROUNDING = {"input", "jit_compile", "steps_per_execution", "strategy"}
-# Fields of a run's record that its result does not hold under their names.
-_NOT_KEPT = {"devices", "run_dir", "steps", "images_per_second", "per_class"}
-_NOT_KEPT |= {"interrupted", "duration_seconds", "test_accuracy", "test_loss"}
-_NOT_KEPT |= {"test_examples", "test_correct"}
-_OF_RUN = {"seed", "finished", "epochs_run", "validation", "weights", "input"}
-_OF_RUN |= {"best_epoch", "seconds", "fit_seconds", "resumed_at_steps"}
-_OF_RUN |= {"history"}
+# Fields of a record that a result holds under the same names.
+_COMMON = {"arch", "protocol", "selected_on_test", "parameters", "recipe"}
+_COMMON |= {"train_examples", "validation_examples", "commits", "versions"}
+_COMMON |= {"hardware"}
+_OF_RUN = {"seed", "epochs_run", "weights", "best_epoch", "fit_seconds"}
+_OF_RUN |= {"input", "resumed_at_steps", "history"}
+_OF_SCORE = {"test", "tta", "members"}
 _COUNTS = ("accuracy", "correct", "examples")
 _DATA = ("name", "fingerprint", "test_fingerprint")
 _SHAPING = ("conv", "dense", "pool", "global", "flatten")
@@ -238,10 +238,11 @@ def describe(
       record: what is described.
       rows: for each layer a text, its parameters and its multiply-adds.
     """
-    facts = record.to_json()
+    facts, is_run = record.to_json(), isinstance(record, RunRecord)
+    kept = _COMMON | (_OF_RUN if is_run else _OF_SCORE)
     content = {
         "kind": "score",
-        **{name: v for name, v in facts.items() if name not in _NOT_KEPT},
+        **{name: value for name, value in facts.items() if name in kept},
         "multiply_adds": sum(row[2] for row in rows),
         "data": {name: facts["data"][name] for name in _DATA},
         "options": {
@@ -251,8 +252,8 @@ def describe(
         },
         "layers": rows,
     }
-    if isinstance(record, ScoreRecord):
-        return {n: v for n, v in content.items() if n not in _OF_RUN}
+    if not is_run:
+        return content
     content |= {
         "kind": "run",
         "finished": not record.interrupted,
@@ -349,9 +350,9 @@ def from_evaluation(path: str) -> Result:
         }
         for run, member in zip(runs, scored["members"], strict=True)
     ]
-    first = runs[0].content
+    shared = _COMMON | {"multiply_adds", "data", "options", "layers"}
     content = {
-        **{name: v for name, v in first.items() if name not in _OF_RUN},
+        **{n: v for n, v in runs[0].content.items() if n in shared},
         "kind": "score",
         "test": {name: scored[name] for name in _COUNTS},
         "tta": scored["tta"],

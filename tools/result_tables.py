@@ -8,7 +8,6 @@ seed has no deviation and one pair no interval.
 
 import csv
 import dataclasses
-import json
 import pathlib
 import string
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from result_files import ABOUT, EXPERIMENTS, QUICK, RUNS, TRIALS
-from result_records import Result, ResultError, ScoreRecord
+from result_records import Result, ResultError, ScoreRecord, parse
 from scipy import stats
 
 from mnistpipe import recipes
@@ -447,19 +446,14 @@ def about(folder: pathlib.Path) -> dict[str, Any]:
       ResultError: it has other fields than question, conclusion, baseline.
     """
     path = folder / ABOUT
-    if not path.is_file():
-        return {}
-    try:
-        written = json.loads(path.read_text("utf-8"))
-        kinds = {"question": str, "conclusion": str, "baseline": dict}
-        for name, value in written.items():
-            if not isinstance(value, kinds[name]):
-                raise ValueError(f"{name}: {value!r}")
-    except (AttributeError, KeyError, ValueError) as error:
-        raise ResultError(
-            f"{path}: expected question and conclusion, texts, and baseline,"
-            f" settings, got {error}"
-        ) from None
+    written = parse(path) if path.is_file() else {}
+    kinds = {"question": str, "conclusion": str, "baseline": dict}
+    for name, value in written.items():
+        if type(value) is not kinds.get(name):
+            raise ResultError(
+                f"{path}: expected question and conclusion, texts, and"
+                f" baseline, settings, got {name}: {value!r:.200}"
+            )
     return written
 
 
