@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from mnistpipe import safejson
 from mnistpipe.errors import UserError
-from mnistpipe.networks import architectures, layers
+from mnistpipe.networks import layers, networkfile
 from mnistpipe.recipes import Interval
 from mnistpipe.runs import finished
 from mnistpipe.runs.record import Count, Hardware, Provenance, RunRecord, Share
@@ -284,10 +284,11 @@ def from_run(path: str, commit: str = "") -> Result:
       UserError: the folder has no run, or a figure is missing.
     """
     run = finished.read(path)
-    record, sizes = run.record, finished.sizes([run])
+    record, saved = run.record, networkfile.read(run.network)
     if commit and not record.commits:
         record = dataclasses.replace(record, commits=(commit,))
-    placed = architectures.place(record.recipe, sizes.shape, sizes.classes)
+    # The saved network counts: its architecture may have changed since then.
+    placed = layers.place([one for one, _ in saved.layers], saved.sizes.shape)
     rows = [[text_of(p.layer), p.parameters, p.multiply_adds] for p in placed]
     return decode(json.loads(json.dumps(describe(record, rows))), path)
 
