@@ -211,3 +211,16 @@ def test_the_command_shows_pictures_in_files(images, tmp_path):
     assert done.stdout == "preview.png: 3 examples\n"
     with Image.open(tmp_path / "preview.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_a_choice_is_captioned_without_what_its_members_drew():
+    """As many members as pictures: the list has the length of a parameter."""
+    augment = pipeline.Compose(
+        [pipeline.OneOf([pipeline.Invert(), pipeline.GaussianNoise(9.0)])]
+    )
+    images = np.full((1, 8, 8, 3), 100, np.uint8)
+    grid = previews.grid(augment, images, seed=1, columns=2, captions=True)
+    keys = pipeline.example_keys(1, np.arange(2), np.zeros(2, np.int64))
+    (drawn,) = augment.draw(keys, (8, 8, 3))
+    chosen = [f"choice {int(number)}" for number in drawn["choice"]]
+    assert grid.captions == [["", *chosen]]

@@ -89,6 +89,7 @@ MAKERS: dict[str, dict[str, Callable[..., Batches]]] = {
     "recipe 1": {
         "mnistpipe": benchmark_peers.ours,
         "Keras layers": benchmark_peers.keras_layers,
+        "ImageProjectiveTransformV3": benchmark_peers.projective_transform,
     },
     "crop, flip, jitter": {
         "mnistpipe": crop,

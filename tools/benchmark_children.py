@@ -41,8 +41,12 @@ def child(
                 raise RuntimeError(f"{program} {arguments} ended early.")
             return json.loads(answer)
 
-        yield ask
-        process.stdin.close()  # The child ends when its input does.
+        try:
+            yield ask
+        finally:
+            # A child has nothing to save, and TensorFlow can take minutes to
+            # end an iterator whose batches are still being made.
+            process.kill()
 
 
 def answer(measure: Callable[[], Any]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import benchmark_kornia
 import benchmark_pictures as given
 import numpy as np
 import torch
@@ -150,6 +151,8 @@ MAKERS: dict[str, dict[str, Callable[..., Iterator[Any]]]] = {
     "recipe 1": {
         "torchvision": _torchvision(_torchvision_recipe_1),
         "albumentations": _albumentations(_albumentations_recipe_1, True),
+        # kornia takes whole batches and needs no DataLoader.
+        "kornia": benchmark_kornia.kornia,
     },
     "crop, flip, jitter": {
         "torchvision": _torchvision(_torchvision_crop),

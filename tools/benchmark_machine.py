@@ -1,7 +1,8 @@
 """Images per second of the whole machine: every candidate on every core.
 
-mnistpipe and Keras' layers use the threads of tf.data; torchvision and
-albumentations use a torch DataLoader with a process for each core. Each
+mnistpipe, Keras' layers and TensorFlow's warp use the threads of tf.data,
+kornia those of torch; torchvision and albumentations use a torch DataLoader
+with a process for each core. Each
 candidate is a process of its own that waits while the others run: as a
 program, with a workload, a candidate, a picture size and the seconds of a
 turn, this module is one of them.
@@ -26,14 +27,18 @@ import benchmark_pictures as given
 CANDIDATES = {
     "mnistpipe": (),
     "Keras layers": (),
+    "ImageProjectiveTransformV3": (),
     "torchvision": ("torch", "torchvision"),
     "albumentations": ("torch", "albumentations"),
+    "kornia": ("torch", "kornia"),
 }
-# Workloads, and the candidates that have none of it.
+# Measured with the affine moves of recipe 1 only.
+_AFFINE_ONLY = ("ImageProjectiveTransformV3", "kornia")
+# Workloads, and the candidates that are left out.
 WORKLOADS = {
     "recipe 1": (),
-    "crop, flip, jitter": (),
-    "RandAugment": ("albumentations",),
+    "crop, flip, jitter": _AFFINE_ONLY,
+    "RandAugment": (*_AFFINE_ONLY, "albumentations"),
 }
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 

@@ -6,12 +6,12 @@ iterator over augmented batches. A peer's package is imported by its maker.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
+from benchmark_kornia import kornia
 from benchmark_pictures import NOISE, ROTATION, SHEAR, SHIFT, ZOOM
 
 from mnistpipe import pipeline
@@ -175,33 +175,6 @@ def albumentations(images: np.ndarray, batch_size: int) -> Batches:
                 for row in rows
             ]
         )
-
-
-def kornia(images: np.ndarray, batch_size: int) -> Batches:
-    """Kornia on the CPU, a batch at a time."""
-    import torch
-    from kornia import augmentation
-
-    torch.set_num_threads(os.cpu_count())
-    augment = augmentation.AugmentationSequential(
-        augmentation.RandomAffine(
-            degrees=ROTATION,
-            translate=(SHIFT, SHIFT),
-            shear=SHEAR,
-            scale=(1 - ZOOM, 1 + ZOOM),
-            padding_mode="border",
-            p=1.0,
-        ),
-        augmentation.RandomGaussianNoise(std=NOISE, p=1.0),
-    )
-    tensor = torch.from_numpy(np.moveaxis(images, -1, 1).copy())
-    generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode():
-        while True:
-            rows = torch.randint(
-                len(images), (batch_size,), generator=generator
-            )
-            yield augment(tensor[rows].float() / 255)
 
 
 # By the package that each needs, TensorFlow and Keras being here anyway.

@@ -3,7 +3,8 @@
 python tools/docs_pictures.py
 python tools/docs_pictures.py --run=runs/X    # report.png and demo.png too
 
-Writes docs/pictures/augmented.png: digits under recipe 1's augmentation; and
+Writes docs/pictures/augmented.png: digits under recipe 1's augmentation;
+docs/pictures/transforms-*.png: every transform (docs_transforms.py); and
 docs/pictures/curve.png: accuracies of each epoch of the first documented recipe
 that has a finished run in results/runs whose test set was watched. With a run,
 Chromium photographs its report and the demo page while a seven is drawn on it;
@@ -23,6 +24,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import docs_transforms
 from matplotlib.figure import Figure
 
 from mnistpipe import data
@@ -171,6 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = ROOT / "docs" / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     write_augmented(folder / "augmented.png")
+    docs_transforms.write_sheets(folder)
     write_curve(find_run(ROOT / "results" / "runs"), folder / "curve.png")
     if arguments.run:
         write_pages(arguments.run, folder)

@@ -332,7 +332,12 @@ def _captions(drawn: Sequence[Mapping[str, Any]], count: int) -> list[str]:
     """Returns a text per example: the drawn numbers that change something."""
     lines: list[list[str]] = [[] for _ in range(count)]
     for parameters in drawn:
-        values = {name: np.asarray(v) for name, v in parameters.items()}
+        # A choice also holds what the transforms to choose from have drawn.
+        values = {
+            name: np.asarray(value)
+            for name, value in parameters.items()
+            if not isinstance(value, list | tuple | Mapping)
+        }
         applied = values.pop("applied", np.ones(count, bool))
         applied = applied.reshape(count)
         for name, value in values.items():
@@ -345,9 +350,11 @@ def _captions(drawn: Sequence[Mapping[str, Any]], count: int) -> list[str]:
     return ["\n".join(texts) for texts in lines]
 
 
-def _caption(name: str, number: float | bool) -> str:
+def _caption(name: str, number: float) -> str:
     if isinstance(number, bool):
         return name if number else ""
+    if isinstance(number, int):
+        return f"{name} {number}"
     if number in _NEUTRAL:
         return ""
     digits = 1 if _UNITS.get(name, "×") in ("°", " px") else 2
