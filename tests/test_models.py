@@ -132,7 +132,7 @@ def test_row_by_row(arch):
     assert built == ROWS[arch]
     described = [
         (one.layer.kind, one.shape, one.parameters, one.multiply_adds)
-        for one in architectures.place(recipes.recipe_for(arch))
+        for one in architectures.infer_shapes(recipes.recipe_for(arch))
     ]
     assert described == ROWS[arch]
 
@@ -159,9 +159,9 @@ def test_documented_tables_are_the_documents():
 
 
 def test_compact500k_keeps_its_budget():
-    placed = architectures.place(recipes.recipe_for("compact500k"))
-    assert sum(one.parameters for one in placed) <= 500_000
-    assert sum(one.multiply_adds for one in placed) == 19_704_928
+    shaped = architectures.infer_shapes(recipes.recipe_for("compact500k"))
+    assert sum(one.parameters for one in shaped) <= 500_000
+    assert sum(one.multiply_adds for one in shaped) == 19_704_928
     assert "317,002 parameters" in architectures.compact500k.__doc__
 
 
@@ -226,15 +226,15 @@ def test_descriptions_agree_with_keras(arch, width, shape, classes):
     for stem in recipes.STEMS if arch == "strided400k" else ["printed"]:
         recipe = recipes.RECIPES[arch].replace(stem=stem, width=width)
         model = models.build(recipe, shape, classes)
-        placed = architectures.place(recipe, shape, classes)
-        for one, layer in zip(placed, model.layers[1:], strict=True):
+        shaped = architectures.infer_shapes(recipe, shape, classes)
+        for one, layer in zip(shaped, model.layers[1:], strict=True):
             assert one.layer.name == layer.name
             assert one.shape == models.output_shape(layer)
             assert one.multiply_adds == models.multiply_adds(layer)
             assert list(one.weights.values()) == [
                 tuple(weight.shape) for weight in layer.weights
             ]
-        fixed = sum(one.non_trainable for one in placed)
+        fixed = sum(one.non_trainable for one in shaped)
         assert fixed == non_trainable(model)
         counted = architectures.parameters(recipe, shape, classes)
         assert counted == model.count_params()
@@ -248,8 +248,8 @@ def test_the_printed_stem_is_2x2_dilated_by_2():
 
 def test_the_3x3_stem_differs_in_its_first_row_alone():
     model = helpers.network("strided400k", stem="3x3")
-    placed = architectures.place(RECIPE_3X3)
-    marks = table.differences(placed, documented.TABLES["strided400k"])
+    shaped = architectures.infer_shapes(RECIPE_3X3)
+    marks = table.differences(shaped, documented.TABLES["strided400k"])
     assert marks == ["differs"] + [""] * 14
     stem = model.get_layer("conv1")
     assert stem.kernel_size == (3, 3) and stem.count_params() == 288

@@ -191,10 +191,10 @@ def test_recipes_results_are_of_the_networks_that_are_there():
     }
     for (arch, stem), result in kinds.items():
         recipe = recipes.RECIPES[arch].replace(stem=stem)
-        placed = architectures.place(recipe)
+        shaped = architectures.infer_shapes(recipe)
         for name in ("parameters", "multiply_adds"):
             assert result.content[name] == sum(
-                getattr(one, name) for one in placed
+                getattr(one, name) for one in shaped
             )
 
 

@@ -403,18 +403,21 @@ def test_killed_before_each_file_is_in_its_place(tmp_path, short):
     copies = snapshots(tmp_path / "whole", tmp_path)
     names = [name.rpartition("-")[0] or name for name in copies.values()]
     assert names == [
-        *("step-000000000", "history.csv"),
+        *("flags.cfg", "step-000000000", "history.csv"),
         *("step-000000002", "best.keras", "step-000000003"),
         *("step-000000005", "best.keras", "step-000000006"),
         *("last.keras", "metrics.json"),
     ]
-    for path in copies:
+    nothing, *begun = copies
+    with pytest.raises(UserError, match=r"has no flags\.cfg"):
+        go_on(nothing, short.recipe)
+    for path in begun:
         short.check(path, go_on(path, short.recipe, save_every=2))
 
 
 def test_a_resumed_run_may_be_killed_again(tmp_path, short):
     path, recipe = tmp_path / "run", short.recipe
-    for number in (4, 6, 6):
+    for number in (5, 6, 6):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
             die_at(patch, number)
             again = str(path) if path.exists() else ""

@@ -261,14 +261,16 @@ class Uncompilable(pipeline.Transform):
 
 def test_an_operation_that_xla_lacks_is_named(rng):
     """In a tf.data map too, before the first batch."""
-    augment = pipeline.Compose([pipeline.Rescale(1 / 255), Uncompilable()])
+    choice = pipeline.OneOf([pipeline.Rescale(1 / 255), Uncompilable()])
+    augment = pipeline.Compose([pipeline.Rescale(1 / 255), choice])
     words = "Received: ImageProjectiveTransformV3 in Uncompilable$"
     with pytest.raises(ValueError, match=words) as error:
-        augment(pictures(rng, 2))
+        augment(pictures(rng, 2), pipeline.example_keys(0, 0, [0, 1]))
     assert "\n" not in str(error.value)
     dataset = tf.data.Dataset.from_tensor_slices(pictures(rng, 8)).batch(4)
     with pytest.raises(ValueError) as error:
-        dataset.map(augment)
+        keys = pipeline.example_keys(0, 0, [0, 1, 2, 3])
+        dataset.map(lambda images: augment(images, keys))
     assert re.search(words, str(error.value).splitlines()[-1].strip())
 
 

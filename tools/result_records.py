@@ -288,8 +288,10 @@ def from_run(path: str, commit: str = "") -> Result:
     if commit and not record.commits:
         record = dataclasses.replace(record, commits=(commit,))
     # The saved network counts: its architecture may have changed since then.
-    placed = layers.place([one for one, _ in saved.layers], saved.sizes.shape)
-    rows = [[text_of(p.layer), p.parameters, p.multiply_adds] for p in placed]
+    shaped = layers.infer_shapes(
+        [one for one, _ in saved.layers], saved.sizes.shape
+    )
+    rows = [[text_of(s.layer), s.parameters, s.multiply_adds] for s in shaped]
     return decode(json.loads(json.dumps(describe(record, rows))), path)
 
 

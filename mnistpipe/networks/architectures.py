@@ -201,7 +201,7 @@ def _norm_and_activation(recipe: Recipe, n: int) -> list[Layer]:
 
 
 def scaled(documented: int, recipe: Recipe) -> int:
-    """Filters or units for the recipe's width; halves are rounded up."""
+    """Returns filters or units for the recipe's width; halves round up."""
     multiples = math.floor(documented * recipe.width / _MULTIPLE + 0.5)
     return _MULTIPLE * max(1, multiples)
 
@@ -217,26 +217,26 @@ ARCHITECTURES: dict[str, Callable[[Recipe], list[Layer]]] = {
 
 
 def describe(recipe: Recipe, classes: int = 10) -> list[Layer]:
-    """All layers of a recipe's network after its input."""
+    """Returns all layers of a recipe's network after its input."""
     inner = ARCHITECTURES[recipe.arch](recipe)
     kept = [x for x in inner if not isinstance(x, Dropout) or x.rate]
     return [*kept, Dense("probabilities", classes, "softmax")]
 
 
 def smallest(recipe: Recipe) -> int:
-    """The smallest height and width that leave one pixel after each layer."""
+    """Returns the smallest side that leaves one pixel after each layer."""
     described = describe(recipe)
     for side in itertools.count(1):
-        placed = layers.place(described, (side, side, 1))
-        if all(min(one.shape) > 0 for one in placed):
+        shaped = layers.infer_shapes(described, (side, side, 1))
+        if all(min(one.shape) > 0 for one in shaped):
             return side
     raise AssertionError("itertools.count does not end")
 
 
-def place(
+def infer_shapes(
     recipe: Recipe, shape: Sequence[int] = (28, 28, 1), classes: int = 10
-) -> list[layers.Placed]:
-    """The layers of a recipe's network, with shapes, weights and costs.
+) -> list[layers.ShapedLayer]:
+    """Returns a recipe's layers with shapes, weights and multiply-adds.
 
     Args:
       recipe: gives the architecture and its settings.
@@ -263,15 +263,15 @@ def place(
         )
     if classes < 2:
         raise ModelError(f"expected at least 2 classes, got {classes}")
-    return layers.place(describe(recipe, classes), shape)
+    return layers.infer_shapes(describe(recipe, classes), shape)
 
 
 def parameters(
     recipe: Recipe, shape: Sequence[int] = (28, 28, 1), classes: int = 10
 ) -> int:
-    """The number of parameters of a recipe's network, as Keras counts them.
+    """Returns the number of parameters of a network, as Keras counts them.
 
     Raises:
-      ModelError: as `place`.
+      ModelError: as `infer_shapes`.
     """
-    return sum(one.parameters for one in place(recipe, shape, classes))
+    return sum(one.parameters for one in infer_shapes(recipe, shape, classes))

@@ -174,7 +174,7 @@ KINDS: tuple[type[Layer], ...] = (
 )
 
 
-class Placed(NamedTuple):
+class ShapedLayer(NamedTuple):
     """A layer within a network, with its output shape."""
 
     layer: Layer
@@ -193,15 +193,15 @@ class Placed(NamedTuple):
         return sum(math.prod(self.weights[name]) for name in self.layer.fixed)
 
 
-def place(layers: Sequence[Layer], shape: Shape) -> list[Placed]:
+def infer_shapes(layers: Sequence[Layer], shape: Shape) -> list[ShapedLayer]:
     """Passes an input's shape through a chain of layers.
 
     Returns:
       For each layer its output shape, weights and multiply-adds.
     """
-    placed = []
+    shaped = []
     for layer in layers:
         weights, count = layer.weights(shape), layer.multiply_adds(shape)
         shape = layer.output_shape(shape)
-        placed.append(Placed(layer, shape, weights, count))
-    return placed
+        shaped.append(ShapedLayer(layer, shape, weights, count))
+    return shaped

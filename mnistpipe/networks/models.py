@@ -37,8 +37,8 @@ def build(
       ModelError: the pictures are too small for the architecture, the shape
         is not three sizes, or there are fewer than 2 classes.
     """
-    *hidden, output = architectures.place(recipe, shape, classes)
-    chain = [(placed.layer, recipe.precision) for placed in hidden]
+    *hidden, output = architectures.infer_shapes(recipe, shape, classes)
+    chain = [(shaped.layer, recipe.precision) for shaped in hidden]
     # Probabilities near 0 and 1 need float32 under every precision.
     chain.append((output.layer, "float32"))
     return _chained(recipe.arch, shape, chain)

@@ -141,9 +141,9 @@ def _network(config: dict[str, Any]) -> SavedNetwork:
         (inputs.get("batch_shape") or inputs["batch_input_shape"])[1:],
         "input shape",
     )
-    placed = layers.place([layer for layer, _ in described], shape)
-    parameters = sum(one.parameters for one in placed)
-    values = max(math.prod(shape), *(math.prod(one.shape) for one in placed))
+    shaped = layers.infer_shapes([layer for layer, _ in described], shape)
+    parameters = sum(one.parameters for one in shaped)
+    values = max(math.prod(shape), *(math.prod(one.shape) for one in shaped))
     if parameters > _MOST_PARAMETERS or values > _MOST_VALUES:
         raise _UnsafeError(
             f"one of {parameters:.3g} parameters and up to {values:.3g}"
@@ -151,7 +151,7 @@ def _network(config: dict[str, Any]) -> SavedNetwork:
             f" {_MOST_VALUES:.3g}"
         )
     height, width, channels = shape
-    (classes,) = placed[-1].shape
+    (classes,) = shaped[-1].shape
     return SavedNetwork(
         name=safejson.decode(str, config["config"]["name"], "name"),
         sizes=Sizes((height, width, channels), classes),

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 
 from mnistpipe.networks import architectures
-from mnistpipe.networks.layers import Placed
+from mnistpipe.networks.layers import ShapedLayer
 from mnistpipe.recipes import Recipe, documented
 
 _FORM = "{:<15}{:<23}{:>11}{:>9}{:>12}{:>15}{:>10}  {}"
 
 
-def differences(placed: Sequence[Placed], table: documented.Table) -> list[str]:
-    """For each layer 'differs' if its documented row differs, or ''."""
+def differences(
+    shaped: Sequence[ShapedLayer], table: documented.Table
+) -> list[str]:
+    """Returns 'differs' for each layer whose documented row differs, or ''."""
     marks = []
-    for index, one in enumerate(placed):
+    for index, one in enumerate(shaped):
         row = (one.layer.kind, one.shape, one.parameters)
         documented_row = (*table.rows[index : index + 1], row)[0]
         marks.append(_mark(row == documented_row))
@@ -20,13 +22,13 @@ def differences(placed: Sequence[Placed], table: documented.Table) -> list[str]:
 
 
 def text(recipe: Recipe) -> str:
-    """The layers of a recipe's network beside the document's rows."""
+    """Returns the layers of a recipe's network beside the document's rows."""
     table = documented.TABLES[recipe.arch]
-    placed = architectures.place(recipe)
+    shaped = architectures.infer_shapes(recipe)
     headings = ("layer", "kind", "shape", "params", "mult-adds")
     lines = [recipe.arch, _FORM.format(*headings, "document", "params", "")]
-    for index, mark in enumerate(differences(placed, table)):
-        one = placed[index]
+    for index, mark in enumerate(differences(shaped, table)):
+        one = shaped[index]
         row: tuple[object, object] = ("", "")
         if index < len(table.rows):
             row = (
@@ -36,13 +38,15 @@ def text(recipe: Recipe) -> str:
         layer = (one.layer.name, one.layer.kind, _sizes(one.shape))
         counts = (one.parameters, one.multiply_adds)
         lines.append(_FORM.format(*layer, *counts, *row, mark).rstrip())
-    return "\n".join([*lines, *_totals(placed, table)])
+    return "\n".join([*lines, *_totals(shaped, table)])
 
 
-def _totals(placed: Sequence[Placed], table: documented.Table) -> list[str]:
-    total = sum(one.parameters for one in placed)
-    fixed = sum(one.non_trainable for one in placed)
-    multiply_adds = sum(one.multiply_adds for one in placed)
+def _totals(
+    shaped: Sequence[ShapedLayer], table: documented.Table
+) -> list[str]:
+    total = sum(one.parameters for one in shaped)
+    fixed = sum(one.non_trainable for one in shaped)
+    multiply_adds = sum(one.multiply_adds for one in shaped)
     most = "at most " if table.bound else ""
     good = total == table.parameters or (
         table.bound and total < table.parameters

@@ -173,13 +173,15 @@ def not_compiled(
 
 
 def foreign(transforms: Sequence[Transform]) -> list[str]:
-    """Returns the names of the transforms from outside of the pipeline."""
+    """Returns the names of the transforms that hold code of the user's own."""
     package = __name__.rpartition(".")[0]
-    return [
-        _class_name(step)
-        for step in transforms
-        if not type(step).__module__.startswith(f"{package}.")
-    ]
+    names = []
+    for step in transforms:
+        own_class = not type(step).__module__.startswith(f"{package}.")
+        if own_class or hasattr(step, "function"):  # of Apply
+            names.append(_class_name(step))
+        names += foreign(getattr(step, "transforms", ()))  # of a Choice
+    return names
 
 
 def _class_name(step: Transform) -> str:

@@ -260,7 +260,7 @@ class Compose:
         return pictures, tf.nest.map_structure(as_given, moved, masks)
 
     def _compile_foreign(self, inputs: Any) -> None:
-        """Compiles transforms from outside of the pipeline at once.
+        """Compiles now if a transform holds code of the user's own.
 
         In a graph, such as that of a tf.data map, TensorFlow would compile at
         the first batch and raise an error that names no transform.

@@ -203,7 +203,7 @@ def _layers(
     """The network's layers with parameters and multiply-adds."""
     if digits is None:
         return []
-    placed = architectures.place(
+    shaped = architectures.infer_shapes(
         record.recipe, digits.train.images.shape[1:], digits.classes
     )
     return [
@@ -213,5 +213,5 @@ def _layers(
             "parameters": one.parameters,
             "multiply_adds": one.multiply_adds,
         }
-        for one in placed
+        for one in shaped
     ]
