@@ -81,7 +81,7 @@ def _train(started: str, arch: str, run_dir: str) -> None:
 
     callbacks.schedule = lambda *_: [Stop()]
     options = recipes.RunOptions(run_dir=run_dir, verbose=0)
-    train.train(recipe, options, digits, "")
+    train.train(recipe, options, digits)
 
 
 if __name__ == "__main__":
