@@ -16,15 +16,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from result_records import (
+    MAX_BYTES,
     Result,
     ResultError,
     ScoreRecord,
     decode,
     describe,
-    parse,
 )
 
 from mnistpipe import data, recipes
+from mnistpipe.data import files
 from mnistpipe.networks import architectures
 from mnistpipe.runs import runfolder
 from mnistpipe.runs.record import Provenance, RunRecord
@@ -262,7 +263,9 @@ def read(root: pathlib.Path) -> dict[str, Result]:
                 f"{file_name}: expected a result in {RUNS}, {QUICK} or"
                 f" {EXPERIMENTS}/<name>, got one elsewhere"
             )
-        results[file_name] = check(parse(path), file_name)
+        results[file_name] = check(
+            files.read_object(path, "a result", MAX_BYTES), file_name
+        )
         for question in _questions(file_name, results[file_name]):
             if question in taken:
                 raise ResultError(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from mnistpipe import safejson
+from mnistpipe.data import files
 from mnistpipe.errors import UserError
 from mnistpipe.networks import layers, networkfile
 from mnistpipe.recipes import Interval
@@ -33,6 +34,7 @@ _COMMON |= {"hardware"}
 _OF_RUN = {"seed", "epochs_run", "weights", "best_epoch", "fit_seconds"}
 _OF_RUN |= {"input", "resumed_at_steps", "history"}
 _OF_SCORE = {"test", "tta", "members"}
+MAX_BYTES = 1 << 26
 _COUNTS = ("accuracy", "correct", "examples")
 _DATA = ("name", "fingerprint", "test_fingerprint")
 _SHAPING = ("conv", "dense", "pool", "global", "flatten")
@@ -325,7 +327,7 @@ def from_evaluation(path: str) -> Result:
       UserError: the file is no evaluation, a run's folder is gone, or the
         runs cannot be compared with the evaluation.
     """
-    scored = parse(pathlib.Path(path))
+    scored = files.read_object(pathlib.Path(path), "an evaluation", MAX_BYTES)
     wanted = {"members", "tta", "test", "versions", "hardware", *_COUNTS}
     if missing := sorted(wanted - {*scored}):
         raise ResultError(
@@ -365,20 +367,3 @@ def from_evaluation(path: str) -> Result:
         "hardware": scored["hardware"],
     }
     return decode(content, path)
-
-
-def parse(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a JSON object.
-
-    Raises:
-      ResultError: the file cannot be read or holds something else.
-    """
-    try:
-        content = safejson.loads(path.read_bytes())
-        if not isinstance(content, dict):
-            raise ValueError("a list or a word")
-    except (OSError, ValueError) as error:
-        raise ResultError(
-            f"{path}: expected a result as JSON, got {error}"
-        ) from None
-    return content

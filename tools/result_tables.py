@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from result_files import ABOUT, EXPERIMENTS, QUICK, RUNS, TRIALS
-from result_records import Result, ResultError, ScoreRecord, parse
+from result_records import MAX_BYTES, Result, ResultError, ScoreRecord
 from scipy import stats
 
 from mnistpipe import recipes
+from mnistpipe.data import files
 from mnistpipe.recipes import RunOptions, documented
 from mnistpipe.runs import backends, summary
 
@@ -446,7 +447,9 @@ def about(folder: pathlib.Path) -> dict[str, Any]:
       ResultError: it has other fields than question, conclusion, baseline.
     """
     path = folder / ABOUT
-    written = parse(path) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    written = files.read_object(path, "a question or conclusion", MAX_BYTES)
     kinds = {"question": str, "conclusion": str, "baseline": dict}
     for name, value in written.items():
         if type(value) is not kinds.get(name):

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
+from mnistpipe import safejson
 from mnistpipe.data.examples import DataError, data_error
 
 # A decompressor returns a whole request at once. Reading in pieces avoids a
@@ -60,6 +61,32 @@ def open_regular(path: Path) -> io.FileIO:
             kind = "a folder" if stat.S_ISDIR(mode) else "a special file"
             raise data_error(path, "a regular file", kind)
         return io.FileIO(path)
+
+
+def read_object(path: Path, expected: str, most: int) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Args:
+        path: a regular file.
+        expected: what the file should hold, for the message.
+        most: the largest number of bytes.
+
+    Raises:
+        DataError: one line: the file cannot be read, or holds something else.
+    """
+    with open_regular(path) as file, damage_as_data_error(path, expected):
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise data_error(path, f"at most {most} bytes", "more")
+    try:
+        parsed = safejson.loads(content)
+    except ValueError as error:
+        got = f"{type(error).__name__} {error}"
+        raise data_error(path, f"{expected}, as JSON", got[:200]) from None
+    if not isinstance(parsed, dict):
+        got = f"a {type(parsed).__name__}"
+        raise data_error(path, f"{expected}, as JSON", got)
+    return parsed
 
 
 def check_inside(path: Path, folder: Path) -> None:

@@ -352,18 +352,7 @@ def read(path: pathlib.Path) -> RunRecord:
     Raises:
       DataError: one line: the file cannot be read, or is damaged.
     """
-    with files.open_regular(path) as file:
-        content = file.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise data_error(path, f"at most {_MAX_BYTES} bytes", "more")
-    wanted = "the figures of a run, as JSON"
-    try:
-        metrics = safejson.loads(content)
-    except ValueError as error:
-        got = f"{type(error).__name__} {error}"
-        raise data_error(path, wanted, got[:200]) from None
-    if not isinstance(metrics, dict):
-        raise data_error(path, wanted, f"a {type(metrics).__name__}")
+    metrics = files.read_object(path, "the figures of a run", _MAX_BYTES)
     try:
         return RunRecord.from_json(metrics)
     except ValueError as error:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnistpipe import recipes, safejson
+from mnistpipe.data import DataError, files
 from mnistpipe.recipes import Interval, Recipe
 from mnistpipe.runs import runfolder
 from mnistpipe.runs.record import Count, Seconds
@@ -200,22 +201,9 @@ def printable(text: str) -> str:
 def _read(path: pathlib.Path) -> dict[str, Any]:
     """Returns the JSON object that a file holds."""
     try:
-        if not path.is_file():  # opening a FIFO would wait for a writer
-            raise DamagedError(f"{path.name}: expected a file, found none")
-        if path.stat().st_size > _MAX_BYTES:
-            raise DamagedError(f"{path.name}: expected at most 16 MiB")
-        content = safejson.loads(path.read_bytes())
-    except OSError as error:
-        raise DamagedError(f"{path.name}: {error.strerror}") from error
-    except DamagedError:
-        raise
-    except ValueError as error:
-        raise DamagedError(f"{path.name}: expected JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise DamagedError(
-            f"{path.name}: expected names with values, got {content!r:.40}"
-        )
-    return content
+        return files.read_object(path, "a file of a sweep", _MAX_BYTES)
+    except DataError as error:
+        raise DamagedError(str(error)) from None
 
 
 def read_seed_state(path: pathlib.Path) -> int:

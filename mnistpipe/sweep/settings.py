@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mnistpipe import safejson
+from mnistpipe.data import files
 from mnistpipe.errors import UserError
 from mnistpipe.recipes import Recipe, RunOptions
 from mnistpipe.runs import runfolder
@@ -20,6 +20,7 @@ from mnistpipe.sweep import space
 from mnistpipe.sweep.options import SweepOptions
 
 SETTINGS = "sweep.json"
+_MAX_BYTES = 1 << 24
 _SPACE = "space of "
 
 
@@ -70,14 +71,12 @@ class Settings:
         }
 
     @classmethod
-    def from_json(cls, kept: Any) -> "Settings":
+    def from_json(cls, kept: Mapping[str, Any]) -> "Settings":
         """Returns the settings that sweep.json holds.
 
         Raises:
           KeyError, TypeError, ValueError: a value is missing or wrong.
         """
-        if not isinstance(kept, dict):
-            raise ValueError(f"expected settings, got {kept!r:.40}")
         for name in ("recipe", "run", "sweep", "space", "data"):
             if not isinstance(kept[name], dict):
                 raise ValueError(
@@ -134,16 +133,13 @@ def load(folder: pathlib.Path) -> Settings:
     """
     path = folder / SETTINGS
     expected = f"run_dir: expected the folder of a sweep, got {folder}, "
+    if not path.is_file():
+        raise SweepError(f"{expected}which has no file {SETTINGS}")
     try:
-        if not path.is_file():  # opening a FIFO would wait for a writer
-            raise SweepError(f"{expected}which has no file {SETTINGS}")
-        return Settings.from_json(safejson.loads(path.read_bytes()))
-    except OSError as error:
-        reason = error.strerror
+        content = files.read_object(path, "the settings of a sweep", _MAX_BYTES)
+        return Settings.from_json(content)
     except KeyError as error:
         reason = f"{error} is missing"
-    except SweepError:
-        raise
     except (TypeError, AttributeError, ValueError) as error:
         reason = str(error)
     raise SweepError(
