@@ -5,7 +5,7 @@
     python tools/benchmark.py --section=fit,torch --arch=strided400k,pool2m
 
     augment   images/s of the pipeline and of each peer
-    machine   the same with every peer on all cores, resized crops with colour
+    cores     the same with every peer on all cores, resized crops with colour
               jitter, and RandAugment: images/s of the machine and per core
     growth    images/s by batch size, image size, number of examples, cores
     fit       `fit` on the host and on the device path beside the same network
@@ -53,7 +53,7 @@ def _augment(options: argparse.Namespace) -> list[timing.Table]:
     return benchmark_augment.peers(sizes, options.rounds, options.seconds)
 
 
-def _machine_wide(options: argparse.Namespace) -> list[timing.Table]:
+def _cores(options: argparse.Namespace) -> list[timing.Table]:
     import benchmark_machine
 
     sizes = [int(size) for size in options.sizes.split(",")]
@@ -104,7 +104,7 @@ def _settings(options: argparse.Namespace) -> list[timing.Table]:
 
 SECTIONS: dict[str, Section] = {
     "augment": _augment,
-    "machine": _machine_wide,
+    "cores": _cores,
     "growth": _growth,
     "fit": _fit("fit"),
     "torch": _torch,
