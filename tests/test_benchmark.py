@@ -119,6 +119,7 @@ MAKERS = [
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "workload", "name"), MAKERS)
 def test_candidates_make_batches_of_one_kind(tool, module, workload, name):
     """Pictures keep their mean, so that no candidate skips its work's scale."""

@@ -226,6 +226,7 @@ def test_both_paths_show_the_same_pictures_to_the_last_bit(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_both_paths_have_the_same_losses_at_each_of_20_steps(tmp_path):
     """Without dropout, whose masks XLA draws differently."""
     host, device = (

@@ -97,6 +97,18 @@ KINDS = [
 ]
 one_of_each_kind = pytest.mark.parametrize("transform", KINDS, ids=repr)
 every_transform = pytest.mark.parametrize("transform", EXAMPLES, ids=repr)
+# For tests that compile several programs: other transforms are marked slow.
+every_transform_slowly = pytest.mark.parametrize(
+    "transform",
+    [
+        pytest.param(
+            example,
+            marks=[] if example in KINDS else pytest.mark.slow,
+            id=repr(example),
+        )
+        for example in EXAMPLES
+    ],
+)
 
 
 def pictures(rng, count, shape=SHAPE, dtype=np.uint8):
@@ -142,7 +154,7 @@ def test_the_guide_names_what_there_is():
     assert named <= set(pipeline.__all__)
 
 
-@every_transform
+@every_transform_slowly
 def test_bits_do_not_depend_on_the_batch(rng, transform):
     shape = SHAPE if isinstance(transform, FITTED_TO_A_SHAPE) else (17, 33, 4)
     if isinstance(transform, FOR_THREE_CHANNELS):
@@ -186,7 +198,7 @@ def test_exact_means_are_right(rng, scale):
     assert not np.any(exact.mean(tf.zeros((2, 3, 3, 1)), (1, 2, 3)))
 
 
-@every_transform
+@every_transform_slowly
 def test_eager_and_tf_data_agree(rng, transform):
     augment = compose(transform)
     images, key = pictures(rng, 6), keys(6)
@@ -212,7 +224,7 @@ def test_inside_a_function(rng, transform):
     np.testing.assert_array_equal(function(images, key), augment(images, key))
 
 
-@every_transform
+@every_transform_slowly
 def test_unknown_sizes_make_no_difference(rng, transform):
     augment = compose(transform)
     images, key = pictures(rng, 6), keys(6)

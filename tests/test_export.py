@@ -46,6 +46,7 @@ NEEDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", NEEDED)
 def test_each_format_answers_as_predict_does(runs, tmp_path, format):
     for name in NEEDED[format]:

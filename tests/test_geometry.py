@@ -204,6 +204,7 @@ def test_a_chains_bits_do_not_depend_on_the_batch(rng):
         )
 
 
+@pytest.mark.slow
 def test_evaluation_has_the_same_size(images):
     for steps in (CHAIN, [pipeline.RandomCrop(9)]):
         augment = pipeline.Compose(steps)
@@ -216,6 +217,7 @@ def test_evaluation_has_the_same_size(images):
     assert pipeline.Compose([kept]).deterministic()(images).shape[1:3] == (5, 5)
 
 
+@pytest.mark.slow
 def test_a_layer_says_its_size(images):
     import keras
 

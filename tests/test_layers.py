@@ -198,6 +198,7 @@ def test_pictures_without_channels_are_refused():
 # Compiled, saved and loaded with a model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit", [True, False])
 def test_a_model_that_holds_it_trains_compiled(rng, jit):
     keras.utils.set_random_seed(1)

@@ -152,6 +152,7 @@ def host(tmp_path_factory):
     return Reference(tmp_path_factory.mktemp("host") / "run")
 
 
+@pytest.mark.slow
 def test_mixed_precision_goes_on_exactly(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "build", BUILD)
     recipe = RECIPES["wide900k"].replace(
@@ -208,6 +209,7 @@ def averaged(tmp_path_factory):
     return Reference(tmp_path_factory.mktemp("averaged") / "run", recipe)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(EPOCHS * STEPS))
 def test_averages_and_rates_by_step_go_on(tmp_path, averaged, step):
     path = averaged.killed_at(tmp_path / "run", step)
@@ -415,6 +417,7 @@ def test_killed_before_each_file_is_in_its_place(tmp_path, short):
         short.check(path, go_on(path, short.recipe, save_every=2))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_may_be_killed_again(tmp_path, short):
     path, recipe = tmp_path / "run", short.recipe
     for number in (5, 6, 6):
@@ -479,6 +482,7 @@ def python(*arguments, limit=None):
     return process.returncode, process.stdout, process.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 6])
 def test_sigkill_while_a_state_is_written(tmp_path, host, step):
     path = tmp_path / "run"
