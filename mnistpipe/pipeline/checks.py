@@ -1,4 +1,4 @@
-"""What a Compose checks before it computes: shapes, keys, ranges of values.
+"""What is checked before computing: shapes, keys, ranges, dataset elements.
 
 Each error is one line that says what was expected and what was received.
 """
@@ -186,3 +186,65 @@ def foreign(transforms: Sequence[Transform]) -> list[str]:
 
 def _class_name(step: Transform) -> str:
     return type(step).__name__
+
+
+def check_pictures(images: Any) -> None:
+    """Checks that arrays hold pictures [N, H, W, C].
+
+    Raises:
+      ValueError: an array has another rank.
+    """
+    for image in tf.nest.flatten(images):
+        rank = image.shape.rank
+        hint = "; add the channels with images[..., None]" if rank == 3 else ""
+        if rank != 4:
+            raise ValueError(
+                "Expected pictures of shape [count, height, width, channels]"
+                f". Received: {image.shape}{hint}"
+            )
+
+
+def check_elements(spec: Any, masks: bool | None) -> None:
+    """Checks the elements of a dataset that is to be augmented.
+
+    Args:
+      spec: the dataset's element_spec.
+      masks: whether the second member is a mask; None if the caller did not
+        say.
+
+    Raises:
+      ValueError: the first member is not a single picture, a mask is missing,
+        or the second member may be a mask and ``masks`` is None.
+    """
+    members = spec if isinstance(spec, tuple) else (spec,)
+    needed = members[: 2 if masks else 1]
+    if not all(isinstance(m, tf.TensorSpec) for m in needed) or (
+        masks and len(members) < 2
+    ):
+        raise ValueError(
+            "Expected elements that are pictures, or tuples of a picture, "
+            f"{'its mask ' if masks else ''}and the rest. Received: {spec}"
+        )
+    picture = members[0].shape
+    if picture.rank not in (3, None):
+        hints = {
+            2: "; add the channels with picture[..., None]",
+            4: "; batches are made here: call unbatch() before",
+        }
+        raise ValueError(
+            "Expected single pictures of shape [height, width, channels]. "
+            f"Received: {picture}{hints.get(picture.rank, '')}"
+        )
+    if masks is None and len(members) > 1 and _may_be_mask(picture, members[1]):
+        raise ValueError(
+            "Expected masks=True to move the second member with its picture, "
+            "or masks=False to leave it. Received: neither, and a second "
+            f"member of the picture's height and width, {members[1].shape}"
+        )
+
+
+def _may_be_mask(picture: tf.TensorShape, member: Any) -> bool:
+    if not isinstance(member, tf.TensorSpec) or picture.rank is None:
+        return False
+    shape = member.shape
+    return shape.rank in (2, 3) and shape[:2].is_compatible_with(picture[:2])

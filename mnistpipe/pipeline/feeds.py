@@ -126,17 +126,6 @@ def _on_host(arrays: Any, stream: Stream, name: str) -> Any:
         return tf.nest.map_structure(convert, arrays)
 
 
-def _check_pictures(images: Any) -> None:
-    for image in tf.nest.flatten(images):
-        rank = image.shape.rank
-        hint = "; add the channels with images[..., None]" if rank == 3 else ""
-        if rank != 4:
-            raise ValueError(
-                "Expected pictures of shape [count, height, width, channels]"
-                f". Received: {image.shape}{hint}"
-            )
-
-
 def host_dataset(
     images: Any,
     targets: Any,
@@ -191,7 +180,7 @@ def host_dataset(
     """
     augment = Compose.of(augment)
     images = _on_host(images, stream, "pictures")
-    _check_pictures(images)
+    checks.check_pictures(images)
     first = tf.nest.flatten(images)[0]
     checks.warn_of_ranges(augment.transforms, checks.range_of(first[:64]))
     rest = _targets(targets, sample_weight, stream)
@@ -364,7 +353,7 @@ def augmented_dataset(
     """
     augment = Compose.of(augment)
     check_positive("batch_size", batch_size)
-    _check_elements(dataset.element_spec, masks)
+    checks.check_elements(dataset.element_spec, masks)
     keyed = _enumerated(dataset, seed, first_pass)
     if shuffle_buffer:
         keyed = keyed.shuffle(shuffle_buffer, seed=seed)
@@ -391,38 +380,3 @@ def _mix_within(
     count = tf.shape(key, tf.int64)[0]
     partner = mix.partners(key, tf.range(count), count)
     return mix(key, batch, _rows(batch, partner), masks=masks)
-
-
-def _check_elements(spec: Any, masks: bool | None) -> None:
-    members = spec if isinstance(spec, tuple) else (spec,)
-    needed = members[: 2 if masks else 1]
-    if not all(isinstance(m, tf.TensorSpec) for m in needed) or (
-        masks and len(members) < 2
-    ):
-        raise ValueError(
-            "Expected elements that are pictures, or tuples of a picture, "
-            f"{'its mask ' if masks else ''}and the rest. Received: {spec}"
-        )
-    picture = members[0].shape
-    if picture.rank not in (3, None):
-        hints = {
-            2: "; add the channels with picture[..., None]",
-            4: "; batches are made here: call unbatch() before",
-        }
-        raise ValueError(
-            "Expected single pictures of shape [height, width, channels]. "
-            f"Received: {picture}{hints.get(picture.rank, '')}"
-        )
-    if masks is None and len(members) > 1 and _may_be_mask(picture, members[1]):
-        raise ValueError(
-            "Expected masks=True to move the second member with its picture, "
-            "or masks=False to leave it. Received: neither, and a second "
-            f"member of the picture's height and width, {members[1].shape}"
-        )
-
-
-def _may_be_mask(picture: tf.TensorShape, member: Any) -> bool:
-    if not isinstance(member, tf.TensorSpec) or picture.rank is None:
-        return False
-    shape = member.shape
-    return shape.rank in (2, 3) and shape[:2].is_compatible_with(picture[:2])
