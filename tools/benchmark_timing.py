@@ -1,4 +1,4 @@
-"""Timing by turns, and tables of what came out.
+"""Timing by turns, and tables of the results.
 
 A shared or throttled machine changes from second to second. So candidates
 take turns, round after round, every other round in reverse; what counts is
