@@ -183,6 +183,7 @@ def test_the_recipe_has_something_to_remember(host):
     assert len(generators) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(EPOCHS * STEPS))
 def test_from_every_step_to_the_same_end(tmp_path, host, step):
     """With other networks lying about, of epochs that are yet to come."""
@@ -517,6 +518,7 @@ def full_disk(step):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 2, 3])
 def test_a_full_disk_is_one_line_and_the_last_state_survives(
     tmp_path, short, step
@@ -912,6 +914,7 @@ def main(*arguments, **options):
     return python("-m", "mnistpipe.main", *arguments, **options)
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path):
     """Disk full, then killed, then ended, then nothing left to do."""
     digits = helpers.few_digits()

@@ -590,6 +590,7 @@ class Stop(BaseException):
     """As if the process ended."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
 def test_an_interrupted_sweep_goes_on(tuner, tmp_path, monkeypatch):
     """Stopped in its first trial, and again in the third."""

@@ -69,6 +69,7 @@ def test_same_seed_same_history_to_the_last_bit_whatever_the_test_set(
     assert again.test_accuracy != metrics.test_accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("averaged", [0.0, 0.9])
 def test_watching_the_test_set_changes_nothing_else(
     trained, tmp_path, digits, averaged
@@ -107,12 +108,14 @@ def check_paths_agree(tmp_path, digits, recipe, tolerance, **options):
     assert abs(sizes[0] - sizes[1]) < 1000
 
 
+@pytest.mark.slow
 def test_the_device_path_trains_like_the_host_path(tmp_path, digits):
     """Without dropout, which the two models may draw differently."""
     recipe = helpers.quick_recipe(dropout=0, output_dropout=0)
     check_paths_agree(tmp_path, digits, recipe, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 5])
 def test_the_compiled_device_path_trains_likewise(
     tiny, tmp_path, digits, steps

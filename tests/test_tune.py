@@ -108,6 +108,7 @@ def test_threads_run_the_trainer(tmp_path, few_npz):
     assert "parallel coordinates" in (folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_chief_and_two_workers_one_killed(tmp_path, few_npz, free):
     """The worker dies in trial 3; the other worker takes over its trial."""
     folder = tmp_path / "sweep"
@@ -148,6 +149,7 @@ def test_chief_and_two_workers_one_killed(tmp_path, few_npz, free):
     assert len(list(folder.glob("trial_*/starts"))) == 8
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_trainings_and_the_same_command_goes_on(tmp_path, few_npz):
     """By SIGTERM: a pytest in the background of a shell ignores Ctrl-C."""
     folder = tmp_path / "sweep"
