@@ -73,8 +73,8 @@ def _train(recipe: Recipe, options: RunOptions, folder: RunFolder) -> int:
     # gets one without scores.
     from mnistpipe.reports import run_report, tensorboard
 
-    run_report.write(folder.path, record)
-    tensorboard.write(folder.path, record)
+    run_report.write(folder.path, record, digits)
+    tensorboard.write(folder.path, record, digits)
     if not record.interrupted:
         return 0
     print(

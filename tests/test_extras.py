@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from mnistpipe.cli import extras
+from mnistpipe import extras
 from mnistpipe.errors import UserError
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -21,7 +21,7 @@ def imported(path):
 
 
 # What a room may import besides itself; the root's basics are for everybody.
-BASICS = {"errors", "safejson"}
+BASICS = {"errors", "extras", "safejson"}
 MAY_IMPORT = {
     "pipeline": set(),
     "recipes": set(),

@@ -221,7 +221,7 @@ def test_tensorboard_gets_pictures_and_hyperparameters(run, tmp_path):
     for name in ("metrics.json", predictions.NAME):
         (folder / name).write_bytes((run / name).read_bytes())
     one = record.read(folder / runfolder.METRICS)
-    tensorboard.write(folder, one)
+    tensorboard.write(folder, one, run_report.digits_of(one))
     events = event_accumulator.EventAccumulator(
         str(folder / runfolder.TENSORBOARD), size_guidance={"tensors": 0}
     )

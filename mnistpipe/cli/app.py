@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from absl import app as absl_app
 from absl import flags as absl_flags
 
-from mnistpipe.cli import extras, flags, help
+from mnistpipe import extras
+from mnistpipe.cli import flags, help
 from mnistpipe.errors import UserError
 
 INTERRUPTED = 130  # what a shell reports after Ctrl-C

@@ -26,18 +26,34 @@ _HARDEST = 20
 _BATCH = 40
 
 
-def write(folder: pathlib.Path, record: RunRecord) -> pathlib.Path:
-    """Writes report.html into a run's folder, and returns its path."""
+def write(
+    folder: pathlib.Path, record: RunRecord, digits: data.Digits | None = None
+) -> pathlib.Path:
+    """Writes report.html into a run's folder, and returns its path.
+
+    The arguments are those of `html`, for one run.
+    """
     path = folder / NAME
     with runfolder.replacing(path) as beside:
-        beside.write_text(html({folder.name: (folder, record)}), "utf-8")
+        beside.write_text(
+            html({folder.name: (folder, record)}, digits), "utf-8"
+        )
     return path
 
 
-def html(runs: Mapping[str, tuple[pathlib.Path, RunRecord]]) -> str:
-    """The page of one or several runs, by name."""
+def html(
+    runs: Mapping[str, tuple[pathlib.Path, RunRecord]],
+    digits: data.Digits | None = None,
+) -> str:
+    """Returns the page of one or several runs.
+
+    Args:
+      runs: the folder and the record of each run, by name.
+      digits: the data of all runs, if they are loaded already. By default
+        the data of each run are loaded.
+    """
     contexts = [
-        _context(name, folder, record)
+        _context(name, folder, record, digits or digits_of(record))
         for name, (folder, record) in runs.items()
     ]
     compared = len(runs) > 1
@@ -52,10 +68,12 @@ def html(runs: Mapping[str, tuple[pathlib.Path, RunRecord]]) -> str:
 
 
 def _context(
-    name: str, folder: pathlib.Path, record: RunRecord
+    name: str,
+    folder: pathlib.Path,
+    record: RunRecord,
+    digits: data.Digits | None,
 ) -> dict[str, Any]:
-    """What the template shows of one run."""
-    digits = digits_of(record)
+    """Returns what the template shows of one run."""
     return {
         "name": name,
         "score": _score(record),

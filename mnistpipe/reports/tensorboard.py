@@ -12,19 +12,26 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from mnistpipe import data
 from mnistpipe.reports import figures, run_report
 from mnistpipe.runs import predictions, runfolder
 from mnistpipe.runs.record import RunRecord
 
 
-def write(folder: pathlib.Path, record: RunRecord) -> None:
+def write(
+    folder: pathlib.Path, record: RunRecord, digits: data.Digits | None
+) -> None:
     """Adds a run's pictures and hyperparameters to its TensorBoard folder.
 
     A picture whose source is missing is left out, as in the report.
+
+    Args:
+      folder: the run folder.
+      record: what its metrics.json holds.
+      digits: the run's data; without them, no pictures are written.
     """
     from tensorboard.plugins.hparams import api
 
-    digits = run_report.digits_of(record)
     path = str(folder / runfolder.TENSORBOARD)
     writer = tf.summary.create_file_writer(path)
     with writer.as_default(step=record.epochs_run):

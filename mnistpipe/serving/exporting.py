@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mnistpipe.errors import UserError
+from mnistpipe import extras
 
 # Packages that a format needs beyond the project's own.
 NEEDS = {"onnx": ("onnx", "tf2onnx")}
@@ -26,22 +26,9 @@ FILES = {
 _CALIBRATION = 500  # training pictures that set the ranges of int8 values
 
 
-class ExportError(UserError):
-    """A format that cannot be had here; the message is one line."""
-
-
 def check(format: str) -> None:
     """Refuses a format whose packages are missing, in one line."""
-    missing = [
-        name
-        for name in NEEDS.get(format, ())
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        raise ExportError(
-            f"format: expected the packages of the extra `export` (pip"
-            f" install 'mnistpipe[export]'), got no {', '.join(missing)}"
-        )
+    extras.require("export", NEEDS.get(format, ()))
 
 
 def with_preprocessing(networks: Sequence[keras.Model]) -> keras.Model:

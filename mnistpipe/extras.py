@@ -1,6 +1,7 @@
 """The extras that the commands need, beyond ``pip install mnistpipe``."""
 
 import importlib.util
+from collections.abc import Sequence
 
 from mnistpipe.errors import UserError
 
@@ -23,10 +24,17 @@ def check(extra: str) -> None:
     Raises:
       UserError: names the extra and the missing packages.
     """
+    require(extra, PACKAGES.get(extra, ()))
+
+
+def require(extra: str, packages: Sequence[str]) -> None:
+    """Checks that packages of an extra are installed, without importing them.
+
+    Raises:
+      UserError: names the extra and the missing packages.
+    """
     missing = [
-        name
-        for name in PACKAGES.get(extra, ())
-        if importlib.util.find_spec(name) is None
+        name for name in packages if importlib.util.find_spec(name) is None
     ]
     if missing:
         raise UserError(
