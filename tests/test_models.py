@@ -1,6 +1,7 @@
 """The networks against the documented tables, row by row, numbers literal."""
 
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -107,6 +108,15 @@ def dropout_rates(model):
     return [x.rate for x in model.layers if isinstance(x, keras.layers.Dropout)]
 
 
+def multiply_adds(layer):
+    """Counts those of a built Keras layer, by its kernel and its output."""
+    if isinstance(layer, keras.layers.Conv2D):
+        return math.prod((*layer.output.shape[1:3], *layer.kernel.shape))
+    if isinstance(layer, keras.layers.Dense):
+        return math.prod(layer.kernel.shape)
+    return 0
+
+
 def non_trainable(model):
     return sum(int(np.prod(w.shape)) for w in model.non_trainable_weights)
 
@@ -125,7 +135,7 @@ def test_row_by_row(arch):
             type(layer).__name__,
             tuple(layer.output.shape[1:]),
             layer.count_params(),
-            models.multiply_adds(layer),
+            multiply_adds(layer),
         )
         for layer in rest
     ]
@@ -230,7 +240,7 @@ def test_descriptions_agree_with_keras(arch, width, shape, classes):
         for one, layer in zip(shaped, model.layers[1:], strict=True):
             assert one.layer.name == layer.name
             assert one.shape == models.output_shape(layer)
-            assert one.multiply_adds == models.multiply_adds(layer)
+            assert one.multiply_adds == multiply_adds(layer)
             assert list(one.weights.values()) == [
                 tuple(weight.shape) for weight in layer.weights
             ]
@@ -553,8 +563,8 @@ def test_the_printed_table_has_no_differences(arch):
     assert "differs" not in text
     assert len(text.splitlines()) >= len(model.layers) + 4
     assert f"parameters {PARAMETERS[arch][0]:,}; document" in text
-    multiply_adds = sum(map(models.multiply_adds, model.layers))
-    assert f"multiply-adds {multiply_adds:,}" in text
+    total = sum(map(multiply_adds, model.layers))
+    assert f"multiply-adds {total:,}" in text
 
 
 def test_the_printed_table_marks_differences():

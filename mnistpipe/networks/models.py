@@ -11,7 +11,6 @@ the rows of the document, with multiply-adds.
 """
 
 import dataclasses
-import math
 import os
 from collections.abc import Sequence
 
@@ -84,17 +83,3 @@ def load(path: str | os.PathLike[str]) -> keras.Model:
 def output_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
     """Returns the output shape of a Keras layer, without the batch."""
     return tuple(layer.output.shape[1:])
-
-
-def multiply_adds(layer: keras.layers.Layer) -> int:
-    """Returns the multiply-adds per picture of a layer of a network.
-
-    A loaded network may be older than the present architectures, so the layer
-    itself is counted.
-    """
-    if isinstance(layer, keras.layers.Conv2D):
-        height, width, _ = output_shape(layer)
-        return height * width * math.prod(layer.kernel.shape)
-    if isinstance(layer, keras.layers.Dense):
-        return math.prod(layer.kernel.shape)
-    return 0
