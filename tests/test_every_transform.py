@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from mnistpipe import pipeline
-from mnistpipe.pipeline import exact
+from mnistpipe.pipeline.transforms import exact
 
 SHAPE = (9, 7, 3)
 FITTED = np.random.default_rng(0).integers(0, 256, (400, *SHAPE))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from mnistpipe.pipeline import ops
 from mnistpipe.pipeline.transform import Range, Transform
 
 UINT8_RANGE: Range = (0.0, 255.0)
@@ -84,6 +85,8 @@ def check_keys(
             "Make them with example_keys(seed, epoch, index), or let "
             "host_dataset or augmented_dataset do so."
         )
+    if ops.is_jax(image):
+        return _check_jax_keys(keys, (*image.shape[:-3], 2))
     keys = tf.convert_to_tensor(keys)
     expected = (*image.shape[:-3], 2)
     if keys.dtype == tf.uint32 and keys.shape.is_compatible_with(expected):
@@ -100,6 +103,38 @@ def check_keys(
         f"Expected keys of dtype uint32 and shape {expected}, one per "
         f"picture. Received: {keys.dtype.name} {keys.shape}"
     )
+
+
+def _check_jax_keys(keys: Any, expected: tuple[int, ...]) -> Any:
+    if ops.is_jax(keys) and keys.dtype == np.uint32 and keys.shape == expected:
+        return keys
+    raise ValueError(
+        f"Expected keys as a JAX array of uint32 and shape {expected}, one "
+        f"per picture. Received: {type(keys).__name__} of shape "
+        f"{np.shape(keys)}"
+    )
+
+
+def check_jax(transforms: Sequence[Transform], together: bool) -> None:
+    """Raises ValueError for what a JAX program cannot compute.
+
+    Args:
+      transforms: in order.
+      together: whether neighbours share one resampling.
+    """
+    for step in transforms:
+        if not step.runs_in_jax:
+            raise ValueError(
+                f"Expected transforms that run inside a JAX program. "
+                f"Received: {type(step).__name__}, which needs TensorFlow: "
+                "augment in tf.data, or set KERAS_BACKEND=tensorflow"
+            )
+    if together:
+        names = ", ".join(type(step).__name__ for step in transforms)
+        raise ValueError(
+            "Expected geometric transforms that are not neighbours inside a "
+            f"JAX program. Received: {names}"
+        )
 
 
 def range_of(images: Any) -> Range | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mnistpipe.pipeline import checks, draws, warp
+from mnistpipe.pipeline import checks, draws, ops, warp
 from mnistpipe.pipeline.transform import Drawn, Shape, Transform
 from mnistpipe.pipeline.transforms import geometry
 
@@ -136,9 +136,11 @@ class Compose:
         Returns:
           [B, H, W, C] of ``dtype``.
         """
-        images = tf.convert_to_tensor(images)
+        xp = ops.of(images)
+        if not ops.is_jax(images):
+            images = tf.convert_to_tensor(images)
         if images.dtype not in (tf.uint8, tf.float32):
-            images = tf.cast(images, tf.float32)
+            images = xp.cast(images, tf.float32)
         for steps, parameters in self._grouped(drawn):
             if len(steps) > 1:
                 images = geometry.resample(images, steps, parameters)
@@ -199,6 +201,8 @@ class Compose:
           ValueError: keys are missing or do not suit the pictures' shape,
             or pictures have another rank, or masks cannot follow.
         """
+        if ops.is_jax(images):
+            return self._call_in_jax(images, keys, masks)
         images = tf.nest.map_structure(tf.convert_to_tensor, images)
         with_masks = masks is not None
         masks = masks if with_masks else ()
@@ -212,6 +216,28 @@ class Compose:
             keys = None
         pictures, moved = self._call_program(images, masks, keys, rank)
         return (pictures, moved) if with_masks else pictures
+
+    def _call_in_jax(self, images: Any, keys: Any, masks: Any) -> Any:
+        """Draws and applies in JAX: a batch of pictures without masks."""
+        together = len(geometry.groups(self.transforms)) < len(self.transforms)
+        checks.check_jax(self.transforms, together)
+        if masks is not None or images.ndim != 4:
+            raise ValueError(
+                "Expected pictures of shape [batch, height, width, channels] "
+                "and no masks inside a JAX program. Received: "
+                f"{'masks' if masks is not None else images.shape}"
+            )
+        if self.needs_keys:
+            keys = checks.check_keys(self.transforms, keys, images)
+        else:
+            keys = ()
+        return self._jax_program(images, keys)
+
+    @functools.cached_property
+    def _jax_program(self) -> Any:
+        import jax  # the caller has made an array of JAX
+
+        return jax.jit(lambda images, keys: self._run(images, (), keys)[0])
 
     def _check(self, images: Any, masks: Any, rank: int) -> None:
         everything = tf.nest.flatten((images, masks))
@@ -293,10 +319,12 @@ class Compose:
         # a lone picture is computed beside a copy of itself.
         lone = self.needs_keys and keys.shape[0] in (1, None)
         if lone:
-            count = tf.shape(keys)[0]
-            copies = tf.maximum(0, 2 - count)  # a constant to XLA
+            xp = ops.of(keys)
+            count = xp.shape(keys)[0]
+            # TensorFlow may not know the count, which is a constant to XLA.
+            copies = 1 if ops.is_jax(keys) else tf.maximum(0, 2 - count)
             images, masks, keys = tf.nest.map_structure(
-                lambda batch: tf.concat([batch, batch[:copies]], axis=0),
+                lambda batch: xp.concat([batch, batch[:copies]], axis=0),
                 (images, masks, keys),
             )
 
@@ -319,6 +347,7 @@ class Compose:
 
 
 def _to_dtype(images: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    if dtype.is_integer and images.dtype.is_floating:
-        return tf.saturate_cast(tf.round(images), dtype)
-    return tf.cast(images, dtype)
+    xp = ops.of(images)
+    if dtype.is_integer and tf.as_dtype(images.dtype).is_floating:
+        return xp.saturate_cast(xp.round(images), dtype)
+    return xp.cast(images, dtype)

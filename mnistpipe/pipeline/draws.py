@@ -15,10 +15,12 @@ and xors, which give the same bits on every device, compiled or not.
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+
+from mnistpipe.pipeline import ops
 
 Key: TypeAlias = tf.Tensor  # uint32[..., 2]
 
@@ -39,14 +41,15 @@ _PARAMETERS, _APPLIED, _FIELD = 0, 1, 2
 _FIRST_CHILD = 2**31
 
 
-def _u32(value: int) -> tf.Tensor:
-    return tf.constant(value, tf.uint32)
+def _u32(value: int) -> np.uint32:
+    return np.uint32(value)
 
 
 def _rotate_left(x: tf.Tensor, bits: int) -> tf.Tensor:
-    return tf.bitwise.bitwise_or(
-        tf.bitwise.left_shift(x, _u32(bits)),
-        tf.bitwise.right_shift(x, _u32(32 - bits)),
+    xp = ops.of(x)
+    return xp.bitwise.bitwise_or(
+        xp.bitwise.left_shift(x, _u32(bits)),
+        xp.bitwise.right_shift(x, _u32(32 - bits)),
     )
 
 
@@ -63,14 +66,15 @@ def threefry2x32(
       Two uint32 tensors of the broadcast shape: for a fixed key, a
       bijection of the counter.
     """
-    parity = tf.bitwise.bitwise_xor(
-        tf.bitwise.bitwise_xor(key[0], key[1]), _u32(_PARITY)
+    xp = ops.of(*key, *counter)
+    parity = xp.bitwise.bitwise_xor(
+        xp.bitwise.bitwise_xor(key[0], key[1]), _u32(_PARITY)
     )
     schedule = (key[0], key[1], parity)
     x0, x1 = counter[0] + key[0], counter[1] + key[1]
     for round_ in range(_ROUNDS):
         x0 = x0 + x1
-        x1 = tf.bitwise.bitwise_xor(
+        x1 = xp.bitwise.bitwise_xor(
             _rotate_left(x1, _ROTATIONS[round_ % 8]), x0
         )
         if round_ % 4 == 3:
@@ -80,8 +84,17 @@ def threefry2x32(
     return x0, x1
 
 
-def _words(value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Splits an int64 that is not negative into uint32 words, low first."""
+def _words(value: tf.Tensor | int) -> tuple[Any, Any]:
+    """Splits an integer that is not negative into uint32 words, low first.
+
+    Args:
+      value: a Python int below 2**64, an int64 tensor, or an array of JAX,
+        whose integers have at most 32 bits.
+    """
+    if isinstance(value, int):
+        return _u32(value & 0xFFFFFFFF), _u32(value >> 32)
+    if ops.is_jax(value):
+        return ops.of(value).cast(value, tf.uint32), _u32(0)
     low_word = tf.constant(0xFFFFFFFF, tf.int64)
     low = tf.bitwise.bitwise_and(value, low_word)
     high = tf.bitwise.right_shift(value, tf.constant(32, tf.int64))
@@ -137,7 +150,8 @@ def example_keys(
       seed: in [0, 2**63).
       epoch: int64, scalar or of ``index``'s shape, not negative.
       index: int64 of any shape, the examples' places in the data set, not
-        negative.
+        negative. If the index is a JAX array, the index and the epoch are
+        arrays of int32 and the keys are a JAX array.
 
     Returns:
       uint32[..., 2]. Within an epoch no two indices share a key, since
@@ -146,7 +160,12 @@ def example_keys(
     Raises:
       ValueError: for a seed out of range.
     """
-    return _example_keys(_int64(check_seed(seed)), _int64(epoch), _int64(index))
+    seed = check_seed(seed)
+    if ops.is_jax(index):
+        epoch_words = threefry2x32(_words(seed), _words(epoch))
+        words = threefry2x32(epoch_words, _words(index))
+        return ops.of(index).stack(words, axis=-1)
+    return _example_keys(_int64(seed), _int64(epoch), _int64(index))
 
 
 def order_seed(seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
@@ -156,9 +175,10 @@ def order_seed(seed: int, epoch: tf.Tensor | int) -> tf.Tensor:
 
 def uniform_from_bits(bits: tf.Tensor) -> tf.Tensor:
     """float32 in [0, 1), a multiple of 2**-24, from uint32 bits."""
+    xp = ops.of(bits)
     # 24 bits are what float32 holds: no rounding, so 1.0 can't come out.
-    integer = tf.cast(tf.bitwise.right_shift(bits, _u32(8)), tf.int32)
-    return tf.cast(integer, tf.float32) * np.float32(2.0**-24)
+    integer = xp.cast(xp.bitwise.right_shift(bits, _u32(8)), tf.int32)
+    return xp.cast(integer, tf.float32) * np.float32(2.0**-24)
 
 
 def _sine_cosine_of_turn(bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -169,9 +189,10 @@ def _sine_cosine_of_turn(bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     vectorises; XLA's own sin and cos on a CPU are calls to the C library,
     4 times slower than this.
     """
-    quarter = tf.bitwise.right_shift(bits + _u32(1 << 29), _u32(30))
-    rest = tf.bitcast(tf.bitwise.left_shift(bits, _u32(2)), tf.int32)
-    angle = tf.cast(rest, tf.float32) * np.float32(np.pi / 2 * 2.0**-32)
+    xp = ops.of(bits)
+    quarter = xp.bitwise.right_shift(bits + _u32(1 << 29), _u32(30))
+    rest = xp.bitcast(xp.bitwise.left_shift(bits, _u32(2)), tf.int32)
+    angle = xp.cast(rest, tf.float32) * np.float32(np.pi / 2 * 2.0**-32)
     square = angle * angle
     sine = angle * (
         1 + square * (-1 / 6 + square * (1 / 120 + square * (-1 / 5040)))
@@ -179,13 +200,13 @@ def _sine_cosine_of_turn(bits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     cosine = 1 + square * (
         -1 / 2 + square * (1 / 24 + square * (-1 / 720 + square * (1 / 40320)))
     )
-    odd = tf.equal(tf.bitwise.bitwise_and(quarter, _u32(1)), _u32(1))
-    negative = tf.equal(tf.bitwise.bitwise_and(quarter, _u32(2)), _u32(2))
-    rotated_cosine = tf.where(odd, -sine, cosine)
-    rotated_sine = tf.where(odd, cosine, sine)
+    odd = xp.equal(xp.bitwise.bitwise_and(quarter, _u32(1)), _u32(1))
+    negative = xp.equal(xp.bitwise.bitwise_and(quarter, _u32(2)), _u32(2))
+    rotated_cosine = xp.where(odd, -sine, cosine)
+    rotated_sine = xp.where(odd, cosine, sine)
     return (
-        tf.where(negative, -rotated_sine, rotated_sine),
-        tf.where(negative, -rotated_cosine, rotated_cosine),
+        xp.where(negative, -rotated_sine, rotated_sine),
+        xp.where(negative, -rotated_cosine, rotated_cosine),
     )
 
 
@@ -197,8 +218,9 @@ def normals_from_bits(
     Box and Muller 1958: √(−2 ln u)·(cos 2πv, sin 2πv). u lies in
     [2**-33, 1], so every value is finite and the tails reach 6.76.
     """
-    u = (tf.cast(bits0, tf.float32) + 0.5) * np.float32(2.0**-32)
-    radius = tf.sqrt(-2.0 * tf.math.log(u))
+    xp = ops.of(bits0)
+    u = (xp.cast(bits0, tf.float32) + 0.5) * np.float32(2.0**-32)
+    radius = xp.sqrt(-2.0 * xp.math.log(u))
     sine, cosine = _sine_cosine_of_turn(bits1)
     return radius * cosine, radius * sine
 
@@ -219,21 +241,24 @@ class Draws:
 
     def _bits(self, numbers: tf.Tensor, kind: int) -> tuple[tf.Tensor, ...]:
         # int32 constants: uint32 ranges have no kernel outside of XLA.
+        xp = ops.of(self.keys)
         domain = _u32(self.place * _DOMAINS_PER_TRANSFORM + kind)
         key = (self.keys[:, 0:1], self.keys[:, 1:2])
-        counter = (tf.cast(numbers, tf.uint32)[None], domain)
+        counter = (xp.cast(numbers, tf.uint32)[None], domain)
         return threefry2x32(key, counter)
 
     def uniform(self, count: int) -> tf.Tensor:
         """float32[B, count] in [0, 1): the transform's parameters."""
-        pairs = tf.range((count + 1) // 2)
-        bits = tf.stack(self._bits(pairs, _PARAMETERS), axis=-1)
-        bits = tf.reshape(bits, [-1, 2 * ((count + 1) // 2)])
+        xp = ops.of(self.keys)
+        pairs = xp.range((count + 1) // 2)
+        bits = xp.stack(self._bits(pairs, _PARAMETERS), axis=-1)
+        bits = xp.reshape(bits, [-1, 2 * ((count + 1) // 2)])
         return uniform_from_bits(bits[:, :count])
 
     def applied(self, probability: float) -> tf.Tensor:
         """bool[B], true with ``probability``."""
-        bits, _ = self._bits(tf.range(1), _APPLIED)
+        xp = ops.of(self.keys)
+        bits, _ = self._bits(xp.range(1), _APPLIED)
         return uniform_from_bits(bits[:, 0]) < probability
 
     def child(self, number: int) -> Draws:
@@ -242,17 +267,19 @@ class Draws:
         Args:
           number: which of the transforms inside, in [0, 2**31).
         """
+        xp = ops.of(self.keys)
         # ``uniform`` counts from 0 in this domain, so no counter is shared.
-        counter = tf.constant([_FIRST_CHILD + number], tf.int64)
+        counter = np.array([_FIRST_CHILD + number], np.uint32)
         words = self._bits(counter, _PARAMETERS)
-        return Draws(tf.concat(words, axis=1), 0)
+        return Draws(xp.concat(words, axis=1), 0)
 
     def _field_bits(
         self, size: tf.Tensor, field: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        xp = ops.of(self.keys)
         if field not in (0, 1):
             raise ValueError(f"Expected field to be 0 or 1. Received: {field}")
-        return self._bits(tf.range((size + 1) // 2), _FIELD + field)
+        return self._bits(xp.range((size + 1) // 2), _FIELD + field)
 
     def uniform_field(
         self, shape: tuple[int | tf.Tensor, ...], field: int = 0
@@ -295,5 +322,6 @@ def _halves(
 
     Halves rather than neighbours: two long runs of stores vectorise.
     """
-    flat = tf.concat([first, second], axis=1)[:, : _size(shape)]
-    return tf.reshape(flat, [-1, *shape])
+    xp = ops.of(first)
+    flat = xp.concat([first, second], axis=1)[:, : _size(shape)]
+    return xp.reshape(flat, [-1, *shape])

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, saving
+from mnistpipe.pipeline import draws, ops, saving
 from mnistpipe.pipeline.compose import Compose
 from mnistpipe.pipeline.transform import Transform
 
@@ -25,12 +25,16 @@ _FIRST_REPLICA = (
 )
 
 
-def _check_backend() -> None:
-    if keras.backend.backend() != "tensorflow":
+def _check_backend(*backends: str) -> None:
+    if keras.backend.backend() not in backends:
         raise ValueError(
-            "Expected Keras' backend to be tensorflow, in which the pipeline "
-            f"is written. Received: {keras.backend.backend()}"
+            f"Expected Keras' backend to be {' or '.join(backends)}, in which "
+            f"the pipeline is written. Received: {keras.backend.backend()}"
         )
+
+
+def _in_jax() -> bool:
+    return keras.backend.backend() == "jax"
 
 
 @keras.saving.register_keras_serializable(package="mnistpipe")
@@ -67,7 +71,7 @@ class Augment(keras.layers.Layer):
         seed: int,
         **kwargs: Any,
     ) -> None:
-        _check_backend()
+        _check_backend("tensorflow", "jax")
         # Pictures keep their precision under a mixed precision policy.
         super().__init__(autocast=False, **kwargs)
         self.augment = Compose.of(augment)
@@ -76,7 +80,8 @@ class Augment(keras.layers.Layer):
         self._step = self.add_weight(
             name="step",
             shape=(),
-            dtype="int64",
+            # JAX has no int64 unless its users switch it on.
+            dtype="int32" if _in_jax() else "int64",
             initializer="zeros",
             trainable=False,
             aggregation=_FIRST_REPLICA,
@@ -108,8 +113,11 @@ class Augment(keras.layers.Layer):
             return self._evaluate(images, masks=masks)
         if keys is None and self.augment.needs_keys:
             single = len(images.shape) == 3
-            count = 1 if single else tf.shape(images, tf.int64)[0]
-            keys = self._next_keys(count)
+            if _in_jax():
+                keys = self._next_jax_keys(images.shape[0])
+            else:
+                count = 1 if single else tf.shape(images, tf.int64)[0]
+                keys = self._next_keys(count)
             keys = keys[0] if single else keys
         return self.augment(images, keys, masks=masks)
 
@@ -121,6 +129,12 @@ class Augment(keras.layers.Layer):
         number = replica.replica_id_in_sync_group if replica else 0
         place = tf.range(tf.cast(batch_size, tf.int64))
         place = tf.cast(number, tf.int64) * 2**32 + place
+        return draws.example_keys(self._seed, step, place)
+
+    def _next_jax_keys(self, batch_size: int) -> Any:
+        step = self._step.value
+        self._step.assign_add(1)
+        place = ops.of(step).range(batch_size)
         return draws.example_keys(self._seed, step, place)
 
     def compute_output_shape(
@@ -232,7 +246,7 @@ class Resident(keras.layers.Layer):
         augment: Compose | Transform | Sequence[Transform],
         devices: Sequence[str] = (),
     ) -> None:
-        _check_backend()
+        _check_backend("tensorflow")
         super().__init__(trainable=False, name="resident")
         self._augment = Compose.of(augment)
         self._evaluate = self._augment.deterministic()

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, warp
+from mnistpipe.pipeline import draws, ops, warp
 
 # Tensors by name. A transform that holds others nests their dicts.
 Drawn = dict[str, Any]
@@ -49,6 +49,9 @@ class Transform:
     moves_pixels: ClassVar[bool | None] = None
     # Whether the pictures' range of values is the same afterwards.
     keeps_range: ClassVar[bool] = False
+    # Whether the transform also runs inside a JAX program. A subclass that
+    # sets it computes by the operations of ``ops`` only.
+    runs_in_jax: ClassVar[bool] = False
 
     probability: float = dataclasses.field(default=1.0, kw_only=True)
 
@@ -134,11 +137,12 @@ class Transform:
         Raises:
           ValueError: the result has another shape than ``output_shape``.
         """
+        xp = ops.of(images)
         result = self.apply(images, drawn)
         shape = self.output_shape(warp.sizes(images))
         static = [s if isinstance(s, int) else None for s in shape]
         expected = tf.TensorShape([images.shape[0], *static])
-        if not result.shape.is_compatible_with(expected):
+        if not expected.is_compatible_with(result.shape):
             if expected.is_compatible_with(images.shape):
                 promise = "keep the pictures' shape"
             else:
@@ -150,16 +154,17 @@ class Transform:
         if _APPLIED not in drawn:
             return result
         applied = per_example(drawn[_APPLIED])
-        return tf.where(applied, result, tf.cast(images, result.dtype))
+        return xp.where(applied, result, xp.cast(images, result.dtype))
 
     def apply_to_mask_where_drawn(
         self, mask: tf.Tensor, drawn: Drawn
     ) -> tf.Tensor:
         """``apply_to_mask``, for the examples that are transformed at all."""
+        xp = ops.of(mask)
         moved = self.apply_to_mask(mask, drawn)
         if _APPLIED not in drawn or moved is mask:
             return moved
-        return tf.where(per_example(drawn[_APPLIED]), moved, mask)
+        return xp.where(per_example(drawn[_APPLIED]), moved, mask)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; Keras registers what has this."""
@@ -255,4 +260,5 @@ def check_interval(
 
 def per_example(parameter: tf.Tensor) -> tf.Tensor:
     """[B] → [B, 1, 1, 1], to broadcast over pictures."""
-    return tf.reshape(parameter, [-1, 1, 1, 1])
+    xp = ops.of(parameter)
+    return xp.reshape(parameter, [-1, 1, 1, 1])

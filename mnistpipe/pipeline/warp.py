@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
+
+from mnistpipe.pipeline import ops
 
 FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 INTERPOLATIONS = ("bilinear", "nearest")
@@ -27,6 +29,8 @@ _WEIGHT_BITS = 24
 
 def sizes(images: tf.Tensor) -> tuple[Size, Size, Size]:
     """(H, W, C) of ``[B, H, W, C]``, as integers where they are known."""
+    if ops.is_jax(images):
+        return images.shape[1:4]
     static, dynamic = images.shape, tf.shape(images)
     height, width, channels = (
         dynamic[axis] if static[axis] is None else static[axis]
@@ -35,21 +39,28 @@ def sizes(images: tf.Tensor) -> tuple[Size, Size, Size]:
     return height, width, channels
 
 
-def _float(size: Size) -> tf.Tensor:
-    return tf.cast(size, tf.float32)
+def _float(xp: Any, size: Size) -> tf.Tensor:
+    return xp.cast(size, tf.float32)
 
 
-def centred_grid(height: Size, width: Size) -> tuple[tf.Tensor, tf.Tensor]:
+def centred_grid(
+    height: Size, width: Size, xp: Any = tf
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Row and column of each pixel from the picture's centre.
 
     Counting from the centre keeps a turned corner as exact as float32 can.
 
+    Args:
+      height: of the picture.
+      width: of the picture.
+      xp: the operations, from ``ops.of``.
+
     Returns:
       Two float32[H·W], row-major.
     """
-    pixel = tf.range(height * width)
-    row = tf.cast(pixel // width, tf.float32) - (_float(height) - 1) / 2
-    column = tf.cast(pixel % width, tf.float32) - (_float(width) - 1) / 2
+    pixel = xp.range(height * width)
+    row = xp.cast(pixel // width, tf.float32) - (_float(xp, height) - 1) / 2
+    column = xp.cast(pixel % width, tf.float32) - (_float(xp, width) - 1) / 2
     return row, column
 
 
@@ -68,13 +79,14 @@ def affine_coordinates(
       Row and column in the input, float32[B, H·W] each, counted from the
       first pixel.
     """
-    row, column = centred_grid(height, width)
+    xp = ops.of(matrix)
+    row, column = centred_grid(height, width, xp)
 
     def along(axis: int, size: Size) -> tf.Tensor:
         by_row, by_column, shift = (
             matrix[:, axis, term, None] for term in range(3)
         )
-        centre = (_float(size) - 1) / 2
+        centre = (_float(xp, size) - 1) / 2
         return by_row * row + by_column * column + (shift + centre)
 
     return along(0, height), along(1, width)
@@ -83,7 +95,8 @@ def affine_coordinates(
 def _modulo(x: tf.Tensor, period: tf.Tensor) -> tf.Tensor:
     # Twice as fast under XLA as floormod. It can miss [0, period) by a
     # rounding error; every caller clamps.
-    return x - period * tf.floor(x * (1 / period))
+    xp = ops.of(x)
+    return x - period * xp.floor(x * (1 / period))
 
 
 def fold(coordinate: tf.Tensor, size: Size, fill_mode: str) -> tf.Tensor:
@@ -92,22 +105,24 @@ def fold(coordinate: tf.Tensor, size: Size, fill_mode: str) -> tf.Tensor:
     The neighbours of the result, clamped to the picture, are the right
     ones in every mode.
     """
-    last = _float(size) - 1
+    xp = ops.of(coordinate)
+    last = _float(xp, size) - 1
     if fill_mode == "nearest":
-        return tf.clip_by_value(coordinate, 0.0, last)
+        return xp.clip_by_value(coordinate, 0.0, last)
     if fill_mode == "reflect":  # d c b a | a b c d | d c b a
-        period = 2 * _float(size)
+        period = 2 * _float(xp, size)
         from_edge = _modulo(coordinate + 0.5, period)
-        return tf.minimum(from_edge, period - from_edge) - 0.5
+        return xp.minimum(from_edge, period - from_edge) - 0.5
     if fill_mode == "wrap":  # period n - 1: SciPy's first and last coincide
-        wrapped = _modulo(coordinate, tf.maximum(last, 1.0))
-        return tf.where(inside(coordinate, size), coordinate, wrapped)
+        wrapped = _modulo(coordinate, xp.maximum(last, 1.0))
+        return xp.where(inside(coordinate, size), coordinate, wrapped)
     return coordinate  # constant: what lies outside is replaced afterwards
 
 
 def inside(coordinate: tf.Tensor, size: Size) -> tf.Tensor:
     """Whether a coordinate lies between the first and the last pixel."""
-    return (coordinate >= 0) & (coordinate <= _float(size) - 1)
+    xp = ops.of(coordinate)
+    return (coordinate >= 0) & (coordinate <= _float(xp, size) - 1)
 
 
 def sample(
@@ -137,8 +152,9 @@ def sample(
     Raises:
       ValueError: 2**31 pixels or more.
     """
+    xp = ops.of(images)
     height, width, channels = sizes(images)
-    pixels = images.shape[:3].num_elements()
+    pixels = tf.TensorShape(images.shape[:3]).num_elements()
     if pixels is not None and pixels >= 2**31:
         raise ValueError(
             "Expected less than 2**31 pixels in a batch, which int32 can "
@@ -146,19 +162,19 @@ def sample(
         )
     # One flat axis rather than a batched gather: on 28×28 a third faster in
     # TensorFlow 2.21, and a third slower in 2.15.
-    flat = tf.reshape(images, [-1, channels])
-    first = tf.range(tf.shape(images)[0])[:, None] * (height * width)
+    flat = xp.reshape(images, [-1, channels])
+    first = xp.range(xp.shape(images)[0])[:, None] * (height * width)
     upper, lower, down = _neighbours(row, height, fill_mode)
     left, right, across = _neighbours(column, width, fill_mode)
     upper, lower = first + upper * width, first + lower * width
 
     def at(line: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-        return tf.gather(flat, line + column)
+        return xp.gather(flat, line + column)
 
     if interpolation == "nearest":
         result = at(
-            tf.where(down < 0.5, upper, lower),
-            tf.where(across < 0.5, left, right),
+            xp.where(down < 0.5, upper, lower),
+            xp.where(across < 0.5, left, right),
         )
     else:
         upper_left, upper_right, lower_left, lower_right = (
@@ -174,9 +190,9 @@ def sample(
         )
     if fill_mode == "constant":
         within = inside(row, height) & inside(column, width)
-        fill = tf.cast(np.float64(fill_value), result.dtype)
-        result = tf.where(within[..., None], result, fill)
-    return tf.reshape(result, [-1, *(output_size or (height, width)), channels])
+        fill = xp.cast(np.float64(fill_value), result.dtype)
+        result = xp.where(within[..., None], result, fill)
+    return xp.reshape(result, [-1, *(output_size or (height, width)), channels])
 
 
 def _neighbours(
@@ -187,12 +203,13 @@ def _neighbours(
     Returns:
       int32, int32 in [0, size), and float32 in [0, 1).
     """
+    xp = ops.of(coordinate)
     folded = fold(coordinate, size, fill_mode)
-    before = tf.floor(folded)
-    index = tf.cast(before, tf.int32)
+    before = xp.floor(folded)
+    index = xp.cast(before, tf.int32)
     return (
-        tf.clip_by_value(index, 0, size - 1),
-        tf.clip_by_value(index + 1, 0, size - 1),
+        xp.clip_by_value(index, 0, size - 1),
+        xp.clip_by_value(index + 1, 0, size - 1),
         folded - before,
     )
 
@@ -205,8 +222,9 @@ def _bilinear(
     down: tf.Tensor,
     across: tf.Tensor,
 ) -> tf.Tensor:
+    xp = ops.of(upper_left)
     upper_left, upper_right, lower_left, lower_right = (
-        tf.cast(corner, tf.float32)
+        xp.cast(corner, tf.float32)
         for corner in (upper_left, upper_right, lower_left, lower_right)
     )
     above = upper_left + across * (upper_right - upper_left)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, warp
+from mnistpipe.pipeline import draws, ops, warp
 from mnistpipe.pipeline.transform import (
     Drawn,
     Shape,
@@ -62,23 +62,24 @@ def affine_matrix(
     Returns:
       float32[B, 2, 3], acting on (row, column, 1).
     """
+    xp = ops.of(drawn["rotation"])
     theta = drawn["rotation"] * np.float32(np.pi / 180)
     sheared = theta + drawn["shear"] * np.float32(np.pi / 180)
-    cos, sin = tf.cos(theta), tf.sin(theta)
-    xx, xy = drawn["zoom_x"] * cos, -drawn["zoom_y"] * tf.sin(sheared)
-    yx, yy = drawn["zoom_x"] * sin, drawn["zoom_y"] * tf.cos(sheared)
+    cos, sin = xp.cos(theta), xp.sin(theta)
+    xx, xy = drawn["zoom_x"] * cos, -drawn["zoom_y"] * xp.sin(sheared)
+    yx, yy = drawn["zoom_x"] * sin, drawn["zoom_y"] * xp.cos(sheared)
     shift_x, shift_y = drawn["shift_x"], drawn["shift_y"]
     x = cos * shift_x - sin * shift_y
     y = sin * shift_x + cos * shift_y
     if axes == "keras":
         # The fixed point lies off the centre by (off, −off) in (x, y).
-        off = (tf.cast(width, tf.float32) - tf.cast(height, tf.float32)) / 2
+        off = (xp.cast(width, tf.float32) - xp.cast(height, tf.float32)) / 2
         x += xx * off - xy * off - off
         y += yx * off - yy * off + off
-    flip_x = tf.where(drawn["flip_x"], -1.0, 1.0)
-    flip_y = tf.where(drawn["flip_y"], -1.0, 1.0)
+    flip_x = xp.where(drawn["flip_x"], -1.0, 1.0)
+    flip_y = xp.where(drawn["flip_y"], -1.0, 1.0)
     rows = [yy * flip_y, yx * flip_x, y, xy * flip_y, xx * flip_x, x]
-    return tf.reshape(tf.stack(rows, axis=-1), [-1, 2, 3])
+    return xp.reshape(xp.stack(rows, axis=-1), [-1, 2, 3])
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -115,6 +116,7 @@ class RandomAffine(Geometric):
     """
 
     keeps_range: ClassVar[bool] = True
+    runs_in_jax: ClassVar[bool] = True
 
     rotation: Interval = 0.0
     width_shift: Interval = 0.0
@@ -166,6 +168,7 @@ class RandomAffine(Geometric):
 
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws, per example, what ``affine_matrix`` takes."""
+        xp = ops.of(rng.keys)
         height, width, _ = shape
         if self.shift_unit == "pixels":
             height = width = 1
@@ -174,8 +177,8 @@ class RandomAffine(Geometric):
         zoom_y = _between(uniform[:, 5], self._zoom_range())
         shift_y = _between(uniform[:, 1], _range(self.height_shift))
         shift_x = _between(uniform[:, 2], _range(self.width_shift))
-        shift_y *= tf.cast(height, tf.float32)
-        shift_x *= tf.cast(width, tf.float32)
+        shift_y *= xp.cast(height, tf.float32)
+        shift_x *= xp.cast(width, tf.float32)
         if self.axes == "keras":
             shift_x, shift_y = shift_y, shift_x
         return {
@@ -233,10 +236,11 @@ class RandomAffine(Geometric):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Moves pictures [B, H, W, C] by the drawn parameters."""
+        xp = ops.of(images)
         if self.changes_size:
             return super().apply(images, drawn)
         moved = self._warp(images, drawn, self.fill_value, self.interpolation)
-        return tf.cast(moved, tf.float32)
+        return xp.cast(moved, tf.float32)
 
     def apply_to_mask(self, mask: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Moves a mask, its dtype kept; "constant" fills it with 0."""

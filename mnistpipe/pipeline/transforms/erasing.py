@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, warp
+from mnistpipe.pipeline import draws, ops, warp
 from mnistpipe.pipeline.transform import (
     Drawn,
     Range,
@@ -51,6 +51,7 @@ class RandomErasing(Transform):
     """
 
     keeps_range: ClassVar[bool] = True
+    runs_in_jax: ClassVar[bool] = True
 
     area: Interval = (0.02, 0.4)
     aspect: Interval = (0.3, 1 / 0.3)
@@ -81,13 +82,14 @@ class RandomErasing(Transform):
 
     def draw(self, rng: draws.Draws, shape: Shape) -> Drawn:
         """Draws top, left, height, width, int32[B] in pixels, and "noise"."""
+        xp = ops.of(rng.keys)
         uniform = rng.uniform(4)
         area = between(uniform[:, 0], bounds(self.area))
         low, high = (float(np.log(side)) for side in bounds(self.aspect))
         # The square root of height over width.
-        stretch = tf.exp(between(uniform[:, 1], (low, high)) / 2)
-        total = tf.cast(shape[0], tf.float32) * tf.cast(shape[1], tf.float32)
-        side = tf.sqrt(area * total)
+        stretch = xp.exp(between(uniform[:, 1], (low, high)) / 2)
+        total = xp.cast(shape[0], tf.float32) * xp.cast(shape[1], tf.float32)
+        side = xp.sqrt(area * total)
         height = _whole(side * stretch, shape[0])
         width = _whole(side / stretch, shape[1])
         drawn = {
@@ -103,35 +105,40 @@ class RandomErasing(Transform):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Paints the rectangle."""
-        images = tf.cast(images, tf.float32)
+        xp = ops.of(images)
+        images = xp.cast(images, tf.float32)
         fill = drawn["noise"] if self.fill == NOISE else float(self.fill)
-        return tf.where(_rectangle(images, drawn), fill, images)
+        return xp.where(_rectangle(images, drawn), fill, images)
 
     def apply_to_mask(self, mask: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Keeps the mask, or paints mask_fill."""
+        xp = ops.of(mask)
         if self.mask_fill is None:
             return mask
-        fill = tf.cast(self.mask_fill, mask.dtype)
-        return tf.where(_rectangle(mask, drawn), fill, mask)
+        fill = xp.cast(self.mask_fill, mask.dtype)
+        return xp.where(_rectangle(mask, drawn), fill, mask)
 
 
 def _whole(length: tf.Tensor, size: warp.Size) -> tf.Tensor:
     """The length in whole pixels, at most the picture's side."""
-    return tf.minimum(tf.cast(tf.round(length), tf.int32), size)
+    xp = ops.of(length)
+    return xp.minimum(xp.cast(xp.round(length), tf.int32), size)
 
 
 def _place(uniform: tf.Tensor, room: tf.Tensor) -> tf.Tensor:
     """One of 0 … room, all equally likely."""
-    place = tf.cast(uniform * tf.cast(room + 1, tf.float32), tf.int32)
-    return tf.minimum(place, room)  # the product can round up to room + 1
+    xp = ops.of(uniform)
+    place = xp.cast(uniform * xp.cast(room + 1, tf.float32), tf.int32)
+    return xp.minimum(place, room)  # the product can round up to room + 1
 
 
 def _rectangle(images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
     """bool[B, H, W, 1], true in the rectangle."""
+    xp = ops.of(images)
     height, width, _ = warp.sizes(images)
 
     def within(size: warp.Size, start: str, length: str) -> tf.Tensor:
-        pixel = tf.range(size)
+        pixel = xp.range(size)
         first = drawn[start][:, None]
         return (pixel >= first) & (pixel < first + drawn[length][:, None])
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import exact
 from mnistpipe.pipeline.transform import Drawn, Transform, check_bool
+from mnistpipe.pipeline.transforms import exact
 
 # Keras' guard against the division by 0 for a picture of one value.
 _EPSILON = 1e-6

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, exact
+from mnistpipe.pipeline import draws, ops
 from mnistpipe.pipeline.transform import (
     Drawn,
     Range,
@@ -24,6 +24,7 @@ from mnistpipe.pipeline.transform import (
     check_interval,
     per_example,
 )
+from mnistpipe.pipeline.transforms import exact
 from mnistpipe.pipeline.transforms.ranges import (
     Interval,
     between,
@@ -42,6 +43,7 @@ class GaussianNoise(Transform):
 
     moves_pixels: ClassVar[bool | None] = False
     keeps_range: ClassVar[bool] = True
+    runs_in_jax: ClassVar[bool] = True
 
     stddev: float
 
@@ -56,7 +58,8 @@ class GaussianNoise(Transform):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Adds stddev times the noise."""
-        return tf.cast(images, tf.float32) + self.stddev * drawn["noise"]
+        xp = ops.of(images)
+        return xp.cast(images, tf.float32) + self.stddev * drawn["noise"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -74,6 +77,7 @@ class ChannelShift(Transform):
 
     moves_pixels: ClassVar[bool | None] = False
     keeps_range: ClassVar[bool] = True
+    runs_in_jax: ClassVar[bool] = True
 
     shift: Interval
     per_channel: bool = False
@@ -91,12 +95,13 @@ class ChannelShift(Transform):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Shifts and clips."""
-        images = tf.cast(images, tf.float32)
+        xp = ops.of(images)
+        images = xp.cast(images, tf.float32)
         axes = [1, 2, 3]
-        low = tf.reduce_min(images, axes, keepdims=True)
-        high = tf.reduce_max(images, axes, keepdims=True)
+        low = xp.reduce_min(images, axes, keepdims=True)
+        high = xp.reduce_max(images, axes, keepdims=True)
         shifted = images + drawn["shift"][:, None, None, :]
-        return tf.clip_by_value(shifted, low, high)
+        return xp.clip_by_value(shifted, low, high)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -120,6 +125,7 @@ class Brightness(Transform):
 
     moves_pixels: ClassVar[bool | None] = False
     keeps_range: ClassVar[bool] = True
+    runs_in_jax: ClassVar[bool] = True
 
     factor: Interval = 0.0
     delta: Interval = 0.0
@@ -143,13 +149,14 @@ class Brightness(Transform):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Brightens or darkens."""
-        images = tf.cast(images, tf.float32)
+        xp = ops.of(images)
+        images = xp.cast(images, tf.float32)
         low, high = self.value_range
         factor, delta = drawn["factor"], drawn["delta"]
         # x is multiplied alone, so that a factor of 1 keeps every bit.
         added = low * (1 - factor) + delta * (high - low)
         bright = images * per_example(factor) + per_example(added)
-        return tf.clip_by_value(bright, low, high)
+        return xp.clip_by_value(bright, low, high)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -207,6 +214,7 @@ class Rescale(Transform):
 
     random: ClassVar[bool] = False
     moves_pixels: ClassVar[bool | None] = False
+    runs_in_jax: ClassVar[bool] = True
 
     scale: float
     offset: float = 0.0
@@ -219,8 +227,9 @@ class Rescale(Transform):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """scale·images + offset."""
+        xp = ops.of(images)
         del drawn
-        return tf.cast(images, tf.float32) * self.scale + self.offset
+        return xp.cast(images, tf.float32) * self.scale + self.offset
 
     def range_after(self, given: Range | None) -> Range | None:
         """The scaled range."""

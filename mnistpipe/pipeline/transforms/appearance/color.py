@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, exact
+from mnistpipe.pipeline import draws
 from mnistpipe.pipeline.transform import (
     Drawn,
     Shape,
@@ -24,6 +24,7 @@ from mnistpipe.pipeline.transform import (
     check_interval,
     per_example,
 )
+from mnistpipe.pipeline.transforms import exact
 from mnistpipe.pipeline.transforms.ranges import (
     Interval,
     Range,

@@ -1,0 +1,92 @@
+"""The operations of a transform, in TensorFlow or in JAX.
+
+A transform that runs in both asks ``of`` for the operations that suit its
+tensors. For TensorFlow these are TensorFlow's own. For JAX they are a few
+functions on ``jax.numpy`` with TensorFlow's names and arguments. This module
+imports JAX only after the caller has made a JAX array.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+def is_jax(tensor: Any) -> bool:
+    """Whether this is an array of JAX, or one that JAX traces."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(tensor, jax.Array)
+
+
+def of(*tensors: Any) -> Any:
+    """The operations for these tensors: JAX's if any of them is JAX's."""
+    return _jax() if any(map(is_jax, tensors)) else tf
+
+
+@functools.cache
+def _jax() -> types.SimpleNamespace:
+    """TensorFlow's names, implemented by ``jax.numpy``."""
+    import jax
+    from jax import numpy as jnp
+
+    def cast(x: Any, dtype: Any) -> Any:
+        return jnp.asarray(x).astype(tf.as_dtype(dtype).as_numpy_dtype)
+
+    def bitcast(x: Any, dtype: Any) -> Any:
+        return jax.lax.bitcast_convert_type(
+            x, tf.as_dtype(dtype).as_numpy_dtype
+        )
+
+    def gather(x: Any, index: Any) -> Any:
+        # XLA clips an index in TensorFlow's programs, too.
+        return jnp.take(x, index, axis=0, mode="clip")
+
+    def saturate_cast(x: Any, dtype: Any) -> Any:
+        dtype = tf.as_dtype(dtype).as_numpy_dtype
+        limits = np.iinfo(dtype)
+        return jnp.clip(x, limits.min, limits.max).astype(dtype)
+
+    def reduce_min(x: Any, axes: Sequence[int], keepdims: bool) -> Any:
+        return jnp.min(x, tuple(axes), keepdims=keepdims)
+
+    def reduce_max(x: Any, axes: Sequence[int], keepdims: bool) -> Any:
+        return jnp.max(x, tuple(axes), keepdims=keepdims)
+
+    return types.SimpleNamespace(
+        bitcast=bitcast,
+        bitwise=types.SimpleNamespace(
+            bitwise_and=jnp.bitwise_and,
+            bitwise_or=jnp.bitwise_or,
+            bitwise_xor=jnp.bitwise_xor,
+            left_shift=jnp.left_shift,
+            right_shift=jax.lax.shift_right_logical,
+        ),
+        cast=cast,
+        clip_by_value=jnp.clip,
+        concat=jnp.concatenate,
+        cos=jnp.cos,
+        equal=jnp.equal,
+        exp=jnp.exp,
+        floor=jnp.floor,
+        gather=gather,
+        math=types.SimpleNamespace(log=jnp.log),
+        maximum=jnp.maximum,
+        minimum=jnp.minimum,
+        range=functools.partial(jnp.arange, dtype=np.int32),
+        reduce_max=reduce_max,
+        reduce_min=reduce_min,
+        reshape=jnp.reshape,
+        round=jnp.round,
+        saturate_cast=saturate_cast,
+        shape=jnp.shape,
+        sin=jnp.sin,
+        sqrt=jnp.sqrt,
+        stack=jnp.stack,
+        where=jnp.where,
+    )

@@ -1,0 +1,151 @@
+"""The pipeline inside a JAX program, beside TensorFlow's pictures."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mnistpipe import pipeline
+
+if importlib.util.find_spec("jaxlib") is None:
+    pytest.skip(
+        "jax is not installed: pip install mnistpipe[jax]",
+        allow_module_level=True,
+    )
+import jax
+
+HERE = pathlib.Path(__file__).parent
+SEED = 2**40 + 5  # of more than 32 bits
+PORTED = [
+    pipeline.RandomAffine(
+        rotation=15, width_shift=0.1, shear=10, zoom=0.1, horizontal_flip=True
+    ),
+    pipeline.RandomAffine(
+        rotation=20, fill_mode="constant", interpolation="nearest"
+    ),
+    pipeline.RandomAffine(height_shift=0.2, fill_mode="wrap"),
+    pipeline.RandomAffine(
+        rotation=20, vertical_flip=True, fill_mode="reflect", probability=0.5
+    ),
+    pipeline.RandomErasing(),
+    pipeline.RandomErasing(fill="noise", probability=0.5),
+    pipeline.GaussianNoise(9.0),
+    pipeline.ChannelShift(20),
+    pipeline.Brightness(0.3, 0.2),
+    pipeline.Rescale(1 / 255, offset=0.1),
+    pipeline.Compose(
+        [
+            pipeline.RandomAffine(rotation=15, zoom=0.1),
+            pipeline.RandomErasing(probability=0.5),
+            pipeline.GaussianNoise(50.0),
+        ],
+        dtype="uint8",
+    ),
+]
+
+
+def pictures(rng, count):
+    return rng.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
+
+
+def test_keys_are_those_of_tensorflow():
+    index = np.arange(300)
+    keys = pipeline.example_keys(
+        SEED, jax.numpy.int32(3), jax.numpy.asarray(index)
+    )
+    wanted = pipeline.example_keys(SEED, 3, index)
+    np.testing.assert_array_equal(keys, wanted)
+
+
+@pytest.mark.parametrize("augment", PORTED, ids=repr)
+def test_pictures_are_those_of_tensorflow(rng, augment):
+    augment = pipeline.Compose.of(augment)
+    images = pictures(rng, 256)
+    keys = pipeline.example_keys(SEED, 3, np.arange(256)).numpy()
+    wanted = augment(images, keys).numpy()
+    for count in (1, 7, 64, 256):
+        found = augment(
+            jax.numpy.asarray(images[:count]), jax.numpy.asarray(keys[:count])
+        )
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted[:count])
+
+
+@pytest.mark.parametrize(
+    "augment, named",
+    [
+        (pipeline.Contrast(0.2), "Received: Contrast, which needs TensorFlow"),
+        (
+            pipeline.ElasticDistortion(alpha=4, sigma=1.5),
+            "Received: ElasticDistortion, which needs TensorFlow",
+        ),
+        (
+            [pipeline.RandomAffine(), pipeline.RandomAffine()],
+            "Received: RandomAffine, RandomAffine",
+        ),
+    ],
+)
+def test_what_is_not_ported_is_refused_by_name(rng, augment, named):
+    images = jax.numpy.asarray(pictures(rng, 2))
+    keys = jax.numpy.zeros((2, 2), "uint32")
+    with pytest.raises(ValueError, match=named) as error:
+        pipeline.Compose.of(augment)(images, keys)
+    assert "\n" not in str(error.value)
+
+
+MODEL = """
+import keras
+import numpy as np
+from mnistpipe import pipeline
+from mnistpipe.pipeline import layers
+
+steps = [pipeline.RandomAffine(rotation=20), pipeline.Rescale(1 / 255)]
+images = np.random.default_rng(0).integers(0, 256, (12, 8, 6, 3), np.uint8)
+layer = layers.Augment(steps, seed=3)
+for step in range(2):
+    wanted = pipeline.Compose(steps)(
+        images, pipeline.example_keys(3, step, np.arange(12))
+    )
+    np.testing.assert_array_equal(layer(images, training=True), wanted)
+inputs = keras.Input((8, 6, 3), dtype="uint8")
+outputs = keras.layers.Dense(2)(keras.layers.Flatten()(layer(inputs)))
+model = keras.Model(inputs, outputs)
+model.compile("sgd", "mse", jit_compile=True)
+model.fit(images, np.zeros((12, 2)), batch_size=4, verbose=0)
+assert layer.get_weights() == [5], layer.get_weights()
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-c", MODEL),
+        (
+            *("-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"),
+            *("test_layers.py", "-k"),
+            "(identity_when or nothing_at or exact_numbers)"
+            " and not Elastic and not Contrast",
+        ),
+    ],
+    ids=["model", "standard tests"],
+)
+def test_the_layer(command):
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=HERE,
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "PYTHONPATH": os.pathsep.join(
+                [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+            ),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
