@@ -78,6 +78,10 @@ def test_pictures_are_those_of_tensorflow(rng, augment):
 @pytest.mark.parametrize(
     "augment, named",
     [
+        (
+            pipeline.RandomAffine(output_size=14),
+            "Received: RandomAffine, which needs TensorFlow",
+        ),
         (pipeline.Contrast(0.2), "Received: Contrast, which needs TensorFlow"),
         (
             pipeline.ElasticDistortion(alpha=4, sigma=1.5),

@@ -116,7 +116,6 @@ class RandomAffine(Geometric):
     """
 
     keeps_range: ClassVar[bool] = True
-    runs_in_jax: ClassVar[bool] = True
 
     rotation: Interval = 0.0
     width_shift: Interval = 0.0
@@ -196,6 +195,11 @@ class RandomAffine(Geometric):
     def separable(self) -> bool:  # type: ignore[override]
         """Without rotation and shear, rows depend on rows only."""
         return not (np.any(self.rotation) or np.any(self.shear))
+
+    @property
+    def runs_in_jax(self) -> bool:  # type: ignore[override]
+        """Whether the pictures keep their size."""
+        return not self.changes_size
 
     def output_shape(self, shape: Shape) -> Shape:
         """The pictures' own, or (*output_size, C)."""
