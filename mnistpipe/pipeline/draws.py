@@ -94,7 +94,8 @@ def _words(value: tf.Tensor | int) -> tuple[Any, Any]:
     if isinstance(value, int):
         return _u32(value & 0xFFFFFFFF), _u32(value >> 32)
     if ops.is_jax(value):
-        return ops.of(value).cast(value, tf.uint32), _u32(0)
+        xp = ops.of(value)
+        return xp.cast(value, tf.uint32), xp.cast(0, tf.uint32)
     low_word = tf.constant(0xFFFFFFFF, tf.int64)
     low = tf.bitwise.bitwise_and(value, low_word)
     high = tf.bitwise.right_shift(value, tf.constant(32, tf.int64))
@@ -162,9 +163,11 @@ def example_keys(
     """
     seed = check_seed(seed)
     if ops.is_jax(index):
-        epoch_words = threefry2x32(_words(seed), _words(epoch))
+        xp = ops.of(index)
+        low, high = (xp.cast(word, tf.uint32) for word in _words(seed))
+        epoch_words = threefry2x32((low, high), _words(epoch))
         words = threefry2x32(epoch_words, _words(index))
-        return ops.of(index).stack(words, axis=-1)
+        return xp.stack(words, axis=-1)
     return _example_keys(_int64(seed), _int64(epoch), _int64(index))
 
 
