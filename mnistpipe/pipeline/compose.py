@@ -235,9 +235,9 @@ class Compose:
 
     @functools.cached_property
     def _jax_program(self) -> Any:
-        import jax  # the caller has made an array of JAX
-
-        return jax.jit(lambda images, keys: self._run(images, (), keys)[0])
+        return ops.jit_in_jax(
+            lambda images, keys: self._run(images, (), keys)[0]
+        )
 
     def _check(self, images: Any, masks: Any, rank: int) -> None:
         everything = tf.nest.flatten((images, masks))

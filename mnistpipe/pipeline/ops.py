@@ -3,7 +3,7 @@
 A transform that runs in both asks ``of`` for the operations that suit its
 tensors. For TensorFlow these are TensorFlow's own. For JAX they are a few
 functions on ``jax.numpy`` with TensorFlow's names and arguments. This module
-imports JAX only after the caller has made a JAX array.
+never imports JAX, but finds the JAX whose array the caller has made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,16 @@ def of(*tensors: Any) -> Any:
     return _jax() if any(map(is_jax, tensors)) else tf
 
 
+def jit_in_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled by JAX at its first call with each shape."""
+    return sys.modules["jax"].jit(function)
+
+
 @functools.cache
 def _jax() -> types.SimpleNamespace:
     """TensorFlow's names, implemented by ``jax.numpy``."""
-    import jax
-    from jax import numpy as jnp
+    jax = sys.modules["jax"]
+    jnp = jax.numpy
 
     def cast(x: Any, dtype: Any) -> Any:
         return jnp.asarray(x).astype(tf.as_dtype(dtype).as_numpy_dtype)
