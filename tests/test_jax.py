@@ -48,8 +48,8 @@ PORTED = [
 ]
 
 
-def pictures(rng, count):
-    return rng.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
+def pictures(rng, count, shape=(28, 28, 1)):
+    return rng.integers(0, 256, (count, *shape)).astype(np.uint8)
 
 
 def test_keys_are_those_of_tensorflow():
@@ -64,15 +64,20 @@ def test_keys_are_those_of_tensorflow():
 @pytest.mark.parametrize("augment", PORTED, ids=repr)
 def test_pictures_are_those_of_tensorflow(rng, augment):
     augment = pipeline.Compose.of(augment)
-    images = pictures(rng, 256)
     keys = pipeline.example_keys(SEED, 3, np.arange(256)).numpy()
-    wanted = augment(images, keys).numpy()
-    for count in (1, 7, 64, 256):
-        found = augment(
-            jax.numpy.asarray(images[:count]), jax.numpy.asarray(keys[:count])
-        )
-        assert found.dtype == wanted.dtype
-        np.testing.assert_array_equal(found, wanted[:count])
+    for shape, counts in (
+        ((28, 28, 1), (1, 7, 64, 256)),
+        ((8, 6, 3), (1, 256)),
+    ):
+        images = pictures(rng, 256, shape)
+        wanted = augment(images, keys).numpy()
+        for count in counts:
+            found = augment(
+                jax.numpy.asarray(images[:count]),
+                jax.numpy.asarray(keys[:count]),
+            )
+            assert found.dtype == wanted.dtype
+            np.testing.assert_array_equal(found, wanted[:count])
 
 
 @pytest.mark.parametrize(

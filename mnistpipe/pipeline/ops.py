@@ -86,6 +86,7 @@ def _jax() -> types.SimpleNamespace:
         range=functools.partial(jnp.arange, dtype=np.int32),
         reduce_max=reduce_max,
         reduce_min=reduce_min,
+        repeat=jnp.repeat,
         reshape=jnp.reshape,
         round=jnp.round,
         saturate_cast=saturate_cast,
@@ -93,5 +94,6 @@ def _jax() -> types.SimpleNamespace:
         sin=jnp.sin,
         sqrt=jnp.sqrt,
         stack=jnp.stack,
+        transpose=jnp.transpose,
         where=jnp.where,
     )

@@ -253,9 +253,18 @@ def affine(
     Returns:
       [B, H, W, C], float32 if bilinear, of the pictures' dtype if nearest.
     """
-    height, width, _ = sizes(images)
+    height, width, channels = sizes(images)
+    in_jax = ops.is_jax(images) and channels > 1
+    if in_jax:
+        # JAX rounds the coordinates of several channels in another order than
+        # TensorFlow, and those of pictures of one channel in the same order.
+        xp = ops.of(images)
+        images = xp.reshape(
+            xp.transpose(images, (0, 3, 1, 2)), (-1, height, width, 1)
+        )
+        matrix = xp.repeat(matrix, channels, axis=0)
     row, column = affine_coordinates(matrix, height, width)
-    return sample(
+    moved = sample(
         images,
         row,
         column,
@@ -263,6 +272,10 @@ def affine(
         fill_value=fill_value,
         interpolation=interpolation,
     )
+    if in_jax:
+        moved = xp.reshape(moved, (-1, channels, height, width))
+        moved = xp.transpose(moved, (0, 2, 3, 1))
+    return moved
 
 
 def take_nearest(images: tf.Tensor, axis: int, centre: tf.Tensor) -> tf.Tensor:
