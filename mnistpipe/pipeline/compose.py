@@ -217,10 +217,14 @@ class Compose:
         pictures, moved = self._call_program(images, masks, keys, rank)
         return (pictures, moved) if with_masks else pictures
 
-    def _call_in_jax(self, images: Any, keys: Any, masks: Any) -> Any:
-        """Draws and applies in JAX: a batch of pictures without masks."""
+    def check_jax(self) -> None:
+        """Raises ValueError if a transform cannot run inside a JAX program."""
         together = len(geometry.groups(self.transforms)) < len(self.transforms)
         checks.check_jax(self.transforms, together)
+
+    def _call_in_jax(self, images: Any, keys: Any, masks: Any) -> Any:
+        """Draws and applies in JAX: a batch of pictures without masks."""
+        self.check_jax()
         if masks is not None or images.ndim != 4:
             raise ValueError(
                 "Expected pictures of shape [batch, height, width, channels] "

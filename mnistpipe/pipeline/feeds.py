@@ -237,6 +237,7 @@ def device_dataset(
     frozen: bool = False,
     shard: tuple[int, int] = (0, 1),
     sample_weight: Any = None,
+    index_dtype: str = "int64",
 ) -> tf.data.Dataset:
     """Batches of indices and keys, for pictures that lie on the device.
 
@@ -249,16 +250,17 @@ def device_dataset(
       frozen: whether all passes are alike.
       shard: (i, n).
       sample_weight: one number per example.
+      index_dtype: "int64", or "int32" for JAX, which has no int64.
 
     Returns:
-      A dataset of ((index int64[b], key uint32[b, 2]), targets [b, ...]),
-      with the sample weights as a third member if there are any.
+      A dataset of ((index [b], key uint32[b, 2]), targets [b, ...]), with
+      the sample weights as a third member if there are any.
     """
     rest = _targets(targets, sample_weight, stream)
 
     def batch_of(step: tf.Tensor) -> tuple[Any, ...]:
         index, key = stream.batch(step)
-        return (index, key), *_rows(rest, index)
+        return (tf.cast(index, index_dtype), key), *_rows(rest, index)
 
     steps = _steps(stream, start, stop, epochs, frozen, shard)
     return _computed(steps, batch_of)

@@ -228,8 +228,9 @@ class Resident(keras.layers.Layer):
         trainer = keras.Model([index, key], network(pictures))
 
     The pictures are one tensor per device, made once, and each replica of a
-    distributed model reads its own. The pictures are not a weight and are
-    not saved: save the network instead.
+    distributed model reads its own. Under JAX the pictures are a weight,
+    because a compiled step takes its arrays from there, and the index is
+    int32. The pictures are never saved: save the network instead.
 
     Args:
       images: uint8 or float [N, H, W, C].
@@ -237,7 +238,11 @@ class Resident(keras.layers.Layer):
         transform or a list. Outside of training only the transforms that
         draw nothing are applied.
       devices: names such as "GPU:0", in the order of the replicas. Without
-        names TensorFlow places the tensor.
+        names TensorFlow places the tensor. JAX ignores the names.
+
+    Raises:
+      ValueError: Keras' backend is PyTorch, or a transform does not run
+        inside a JAX program.
     """
 
     def __init__(
@@ -246,20 +251,44 @@ class Resident(keras.layers.Layer):
         augment: Compose | Transform | Sequence[Transform],
         devices: Sequence[str] = (),
     ) -> None:
-        _check_backend("tensorflow")
+        _check_backend("tensorflow", "jax")
         super().__init__(trainable=False, name="resident")
         self._augment = Compose.of(augment)
         self._evaluate = self._augment.deterministic()
         # A tuple, because Keras would wrap a list. A compiled step captures
         # the tensors; they are not constants of its program.
-        self._copies = tuple(_copy(images, d) for d in devices or (None,))
+        if _in_jax():
+            self._augment.check_jax()
+            self._copies = (self._add_images(images),)
+        else:
+            self._copies = tuple(_copy(images, d) for d in devices or (None,))
+
+    def _add_images(self, images: np.ndarray) -> Any:
+        """The pictures as a weight, which a step takes and hands on."""
+        return self.add_weight(
+            name="images",
+            shape=images.shape,
+            dtype=images.dtype.name,
+            initializer=lambda shape, dtype: images,
+            trainable=False,
+            autocast=False,
+        )
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves nothing: the pictures belong to the data."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads nothing, since nothing was saved."""
 
     def call(
         self, inputs: list[tf.Tensor], training: bool | None = None
     ) -> tf.Tensor:
         """(index int64[b], key uint32[b, 2]) → pictures [b, H, W, C]."""
         index, key = inputs
-        images = tf.gather(self._copies[_replica()], index)
+        if _in_jax():
+            images = ops.of(index).gather(self._copies[0].value, index)
+        else:
+            images = tf.gather(self._copies[_replica()], index)
         if training:
             return self._augment(images, key)
         return self._evaluate(images)

@@ -3,8 +3,8 @@
     KERAS_BACKEND=jax python -m mnistpipe.main --arch=pool2m
 
 The host path trains on every backend, because the networks are stock layers
-and tf.data feeds all backends. The device path, strategies of several devices
-and the pipeline's Keras layers need TensorFlow.
+and tf.data feeds all backends. The device path and the pipeline's Keras layers
+need TensorFlow or JAX. Strategies of several devices need TensorFlow.
 
 Functions import Keras themselves, so that `load` can turn Keras' errors about
 a backend into one line first.
@@ -112,17 +112,20 @@ def settle(options: RunOptions) -> RunOptions:
     # JAX is many times slower if the step is not compiled.
     auto = {"jax": "on", "torch": "off"}[backend]
     compiled = auto if options.jit_compile == "auto" else options.jit_compile
-    return options.replace(input="host", jit_compile=compiled)
+    path = options.input if backend == "jax" else "host"
+    return options.replace(input=path, jit_compile=compiled)
 
 
 def _refuse(options: RunOptions, backend: str) -> None:
-    good = {"input": ("auto", "host"), "strategy": ("one",)}
-    for option, values in good.items():
+    good = {"strategy": (("one",), "TensorFlow")}
+    if backend == "torch":
+        good["input"] = (("auto", "host"), "TensorFlow or JAX")
+    for option, (values, needed) in good.items():
         got = getattr(options, option, values[0])
         if got not in values:
             raise RecipeError(
                 f"{option}: expected {' or '.join(values)} with {VARIABLE}="
-                f"{backend}, got {got}, which needs TensorFlow"
+                f"{backend}, got {got}, which needs {needed}"
             )
     if backend == "torch" and options.steps_per_execution > 1:
         raise RecipeError(

@@ -23,6 +23,7 @@ from mnistpipe import pipeline
 from mnistpipe.networks import augmentation
 from mnistpipe.pipeline import layers
 from mnistpipe.recipes import Recipe, RecipeError, RunOptions
+from mnistpipe.runs import backends
 from mnistpipe.training import distribution, optimizers
 from mnistpipe.training.protocol import Split
 
@@ -102,7 +103,8 @@ def _choose_path(split: Split) -> str:
 
     A GPU that lacks the memory is seen later: see `memory_errors`.
     """
-    if not distribution.has_gpu():
+    in_jax = backends.name() == "jax"
+    if not (backends.accelerators() if in_jax else distribution.has_gpu()):
         return "host"
     size = split.train.images.nbytes
     if split.validation is not None:
@@ -281,18 +283,19 @@ def _device_feed(
 ) -> Feed:
     """tf.data sends (index, key); the model gathers and augments."""
     images, validation = split.train.images, None
+    dtype = "int32" if backends.name() == "jax" else "int64"
     if split.validation is not None:
         first, count = len(images), len(split.validation.images)
         images = np.concatenate([images, split.validation.images])
         # Validation draws nothing, so its keys are arbitrary.
         validation = (
             (
-                np.arange(first, first + count),
+                np.arange(first, first + count, dtype=dtype),
                 np.zeros((count, 2), np.uint32),
             ),
             one_hot(split.validation.labels, classes),
         )
-    index = keras.Input((), dtype="int64", name="index")
+    index = keras.Input((), dtype=dtype, name="index")
     key = keras.Input((2,), dtype="uint32", name="key")
     resident = layers.Resident(
         images, augmentation.compose(recipe), distribution.training()
@@ -302,7 +305,11 @@ def _device_feed(
 
     def batches(start: int, stop: int) -> tf.data.Dataset:
         return pipeline.device_dataset(
-            targets, stream, start=start, stop=stop, frozen=True
+            *(targets, stream),
+            start=start,
+            stop=stop,
+            frozen=True,
+            index_dtype=dtype,
         )
 
     return Feed("device", network, model, stream, batches, validation)
