@@ -47,9 +47,19 @@ def main(argv: list[str]) -> None:
             }
         )
         path = out or pathlib.Path(options.runs[0]) / run_report.NAME
-    with runfolder.replacing(path) as beside:
-        beside.write_text(page, "utf-8")
+    try:
+        with runfolder.replacing(path) as beside:
+            beside.write_text(page, "utf-8")
+    except OSError as error:
+        raise _unwritable(path, error) from None
     print(path)
+
+
+def _unwritable(path: pathlib.Path, error: OSError) -> UserError:
+    return UserError(
+        f"out: expected a page that can be written, got {str(path)!r}:"
+        f" {os.strerror(error.errno or 0)}"
+    )
 
 
 if __name__ == "__main__":

@@ -346,7 +346,7 @@ def test_a_run_that_is_fine():
     ("arguments", "status", "part"),
     [
         (["--arch=pool2"], 2, "did you mean 'pool2m'?"),
-        ([], 2, "strided400k, pool2m"),
+        ([], 2, "wide900k, quick65k; got none"),
         (["--arch=pool2m", "--stem=3x3"], 2, "only strided400k"),
         (["--arch=pool2m", "--batchsize=3"], 2, "Did you mean: batch_size"),
         (["--arch=pool2m", "extra"], 2, "got the argument 'extra'"),
@@ -405,6 +405,24 @@ def test_matplotlib_is_quiet_without_a_writable_home():
         XDG_CACHE_HOME=nowhere,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+NOTES = """
+from absl import logging
+from mnistpipe.cli import app
+def main(argv):
+    logging.info("a note of TensorFlow's export")
+    logging.warning("a warning")
+app.run(main)
+"""
+
+
+@pytest.mark.parametrize(("flags", "noted"), [((), 0), (("--verbosity=0",), 1)])
+def test_notes_of_libraries_are_shown_on_demand(flags, noted):
+    done = program(*flags, code=NOTES)
+    assert done.returncode == 0
+    assert done.stderr.count("a note") == noted
+    assert done.stderr.count("a warning") == 1
 
 
 class Terminal(io.StringIO):

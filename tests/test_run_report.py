@@ -93,6 +93,10 @@ def test_several_runs_side_by_side(run, tmp_path):
     assert "Runs side by side" in out.read_text("utf-8")
     status, _, err = call(f"--run={run},{copy}", f"--out={out}")
     assert status and "expected a new page" in err and err.count("\n") == 1
+    nowhere = tmp_path / "nowhere" / "page.html"
+    status, _, err = call(f"--run={run},{copy}", f"--out={nowhere}")
+    assert status and "expected a page that can be written" in err
+    assert str(nowhere) in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app as absl_app
 from absl import flags as absl_flags
+from absl import logging as absl_logging
 
 from mnistpipe import extras
 from mnistpipe.cli import flags, help
@@ -37,6 +38,8 @@ def run(
     if isinstance(sys.stdout, io.TextIOWrapper):
         # An encoding without "±" must not end a program after all its work.
         sys.stdout.reconfigure(errors="replace")
+    # absl would show TensorFlow's notes, for example on each export.
+    absl_logging.set_verbosity(absl_logging.WARNING)
     # Without a writable home, matplotlib uses a temporary folder and warns.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:

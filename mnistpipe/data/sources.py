@@ -67,7 +67,7 @@ def load(path: str | os.PathLike[str] | None = None) -> Digits:
     """
     if path is None:
         return load_embedded()
-    place, name = _place(path, "an .npz file or a folder of IDX files")
+    place, name = _place(path)
     if place.is_dir():
         if is_picture_folder(place) and not is_idx_folder(place):
             return read_training_folder(name, place)
@@ -104,8 +104,7 @@ def load_test(
             "y_test": Stored("mnist", digits.test.labels),
         }
         return test_set_from("mnist", stored, shape, class_names)
-    wanted = "an .npz file, a folder of IDX files or a folder of pictures"
-    place, name = _place(path, wanted)
+    place, name = _place(path)
     if not place.is_dir():
         stored = read_npz(place, TEST_ARRAYS)
     elif is_idx_folder(place):
@@ -117,8 +116,9 @@ def load_test(
     return test_set_from(name, stored, shape, class_names)
 
 
-def _place(path: str | os.PathLike[str], wanted: str) -> tuple[Path, str]:
+def _place(path: str | os.PathLike[str]) -> tuple[Path, str]:
     """Returns the path of a folder or an `.npz` that exists, and its name."""
+    wanted = "an .npz file, a folder of IDX files or a folder of pictures"
     if not os.fspath(path):
         raise data_error("data", "a path", "an empty one")
     place = Path(path)

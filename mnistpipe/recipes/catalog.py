@@ -133,7 +133,11 @@ def recipe_with(values: Mapping[str, Any]) -> Recipe:
     Raises:
       RecipeError: a value is wrong, or would have no effect in this recipe.
     """
-    documented = recipe_for(values.get("arch"))
+    if "arch" not in values:
+        raise RecipeError(
+            f"arch: expected a recipe, one of {', '.join(RECIPES)}; got none"
+        )
+    documented = recipe_for(values["arch"])
     recipe = documented.replace(**values)
     for name in recipe.unused_fields():
         if getattr(recipe, name) != getattr(documented, name):

@@ -7,6 +7,7 @@ Several networks become one model that gives the mean of their probabilities.
 
 import importlib.util
 import pathlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,7 +65,10 @@ def write(
         model.save(path)
         return
     name = {"saved_model": "tf_saved_model"}.get(format, format)
-    model.export(path, format=name, verbose=False)
+    with warnings.catch_warnings():
+        # Keras looks for np.object, which NumPy says it will define anew.
+        warnings.simplefilter("ignore", FutureWarning)
+        model.export(path, format=name, verbose=False)
 
 
 def write_int8(
