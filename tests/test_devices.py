@@ -84,17 +84,26 @@ def test_the_bound_is_a_gibibyte():
     assert feeding._MOST_ON_DEVICE == 2**30
 
 
+BYTES = "OOM of 9\nbytes"
+OOM = tf.errors.ResourceExhaustedError(None, None, BYTES)
+
+
 @pytest.mark.parametrize(
-    ("path", "place"),
-    [("host", "fit"), ("device", "fit"), ("device", "constant")],
+    ("path", "place", "error"),
+    [
+        ("host", "fit", OOM),
+        ("device", "fit", OOM),
+        ("device", "constant", OOM),
+        ("device", "constant", RuntimeError(f"RESOURCE_EXHAUSTED: {BYTES}")),
+    ],
 )
 def test_too_little_memory_is_one_line_with_advice(
-    monkeypatch, tmp_path, path, place
+    monkeypatch, tmp_path, path, place, error
 ):
     """In the training, and while the images are put on the device."""
 
     def exhausted(*_, **__):
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM of 9\nbytes")
+        raise error
 
     monkeypatch.setattr(models, "build", helpers.tiny_network)
     if place == "fit":
@@ -102,12 +111,13 @@ def test_too_little_memory_is_one_line_with_advice(
     else:
         monkeypatch.setattr(feeding.layers, "Resident", exhausted)
     options = helpers.quick_options(tmp_path / "run", input=path)
-    with pytest.raises(RecipeError) as error:
+    with pytest.raises(RecipeError) as raised:
         train.train(helpers.quick_recipe(), options, helpers.few_digits())
-    assert "got 'OOM of 9'" in str(error.value)
-    assert "smaller --batch_size" in str(error.value)
-    assert ("--input=host" in str(error.value)) == (path == "device")
-    assert "\n" not in str(error.value)
+    line = str(raised.value)
+    assert "OOM of 9'" in line
+    assert "smaller --batch_size" in line
+    assert ("--input=host" in line) == (path == "device")
+    assert "\n" not in line
 
 
 # Two

@@ -1,5 +1,6 @@
 """The GPU's check, on whatever there is; its figures are not looked at."""
 
+import importlib.util
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -18,17 +20,31 @@ sys.path.insert(0, str(ROOT / "tools"))
 import gpu_check  # noqa: E402
 
 GPU = bool(tf.config.list_physical_devices("GPU"))
+JAX = importlib.util.find_spec("jaxlib") is not None and hasattr(
+    keras, "Variable"
+)
+FIRST = {
+    "tensorflow": [
+        ("device", True),
+        ("host", False),
+        ("ImageDataGenerator", False),
+    ],
+    "jax": [("device", True), ("host", True), ("ImageDataGenerator", True)],
+}
 
 pytestmark = pytest.mark.slow  # all tests share one long measurement
 
 
-def run(folder, *flags):
+def run(folder, backend, *flags):
     done = subprocess.run(
         [sys.executable, ROOT / "tools" / "gpu_check.py", *flags],
         cwd=folder,
         env={
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "KERAS_BACKEND": backend,
+            "PYTHONPATH": os.pathsep.join(
+                [str(ROOT), os.environ.get("PYTHONPATH", "")]
+            ),
             # Most of the time is the compiler's.
             "XLA_FLAGS": "--xla_backend_optimization_level=0",
         },
@@ -40,17 +56,32 @@ def run(folder, *flags):
     return done.stdout, json.loads((folder / "gpu_check.json").read_text())
 
 
+@pytest.fixture(
+    scope="module",
+    params=[
+        "tensorflow",
+        pytest.param(
+            "jax",
+            marks=pytest.mark.skipif(not JAX, reason="jax is not installed"),
+        ),
+    ],
+)
+def backend(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def checked(tmp_path_factory):
+def checked(tmp_path_factory, backend):
     return run(
-        tmp_path_factory.mktemp("check"),
+        *(tmp_path_factory.mktemp("check"), backend),
         *(f"--arch={QUICK}", "--width=0.25", "--train_examples=250"),
         *("--most=3", "--steps=2", "--seconds=0", "--minutes=100"),
     )
 
 
-def test_it_says_on_what_its_figures_were_taken(checked):
+def test_it_says_on_what_its_figures_were_taken(checked, backend):
     told, found = checked
+    assert found["versions"]["backend"] == backend
     assert found["gpu"] == GPU
     assert ("No GPU was found: these are a CPU's figures" in told) != GPU
     assert found["note"] in told
@@ -58,15 +89,11 @@ def test_it_says_on_what_its_figures_were_taken(checked):
     assert found["hardware"]["cores"] >= 1
 
 
-def test_it_measures_every_path(checked):
+def test_it_measures_every_path(checked, backend):
     told, found = checked
     rows = found["throughput"]
     paths = [(row["path"], row["xla"]) for row in rows]
-    assert paths == [
-        ("device", True),
-        ("host", False),
-        ("ImageDataGenerator", False),
-    ]
+    assert paths == FIRST[backend]
     # Of 250 examples in batches; several steps in a call divide the epoch.
     per_epoch = math.ceil(250 / rows[0]["batch_size"])
     assert per_epoch > 1

@@ -2,6 +2,7 @@
 
     python tools/gpu_check.py                      # writes gpu_check.json
     python tools/gpu_check.py --arch=pool2m --minutes=2
+    KERAS_BACKEND=jax python tools/gpu_check.py    # the same on JAX
 
 Measured are images/s of `fit` on the host path and on the device path, with
 and without XLA, with one and with several steps in a call, beside Keras'
@@ -10,6 +11,9 @@ paths show the same pictures and learn the same; and the time of an epoch and
 of a documented recipe. Measurements for which no time is left are named; the
 least important come last. Without a GPU the figures are a CPU's, and the
 output says so. Nothing else should run meanwhile.
+
+On JAX every measurement is compiled by XLA, TensorFlow needs no GPU, and the
+peak of the memory is the highest of the process so far.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ CONFIGURATIONS = (
     ("device", False, True),
     ("host", False, True),
 )
+BACKENDS = ("tensorflow", "jax")
 STEPS_PER_CALL = 20  # at most, where several are asked for
 TOLERANCE = 1e-5  # of the pixel range, between the paths
 COMPARED_STEPS = 20
@@ -79,7 +84,9 @@ class Checks:
         """A run's options, with the command line's number of examples."""
         examples = self.options.train_examples
         small = {"validation_size": examples} if examples else {}
-        return RunOptions(train_examples=examples, seed=1, **small, **changes)
+        return backends.settle(
+            RunOptions(train_examples=examples, seed=1, **small, **changes)
+        )
 
     def recipe(self, arch: str) -> Recipe:
         """The recipe, with the command line's width."""
@@ -95,6 +102,35 @@ class Checks:
         network = models.build(recipe, shape, classes)
         options = self.run_options(input=path, **changes)
         return feeding.make_feed(recipe, options, network, self.split, classes)
+
+
+def configurations() -> list[tuple[str, bool, bool]]:
+    """What is measured: on JAX only what XLA compiles."""
+    if backends.name() == "tensorflow":
+        return list(CONFIGURATIONS)
+    compiled = [(path, True, several) for path, _, several in CONFIGURATIONS]
+    return list(dict.fromkeys(compiled))
+
+
+def reset_memory() -> None:
+    """Makes TensorFlow forget the peak of its memory; JAX cannot."""
+    if backends.name() == "tensorflow":
+        for gpu in tf.config.list_logical_devices("GPU"):
+            tf.config.experimental.reset_memory_stats(gpu.name)
+
+
+def memory() -> tuple[int | None, int | None]:
+    """Bytes in use on the first GPU, now and at the peak, if there is one."""
+    if backends.name() == "jax":
+        import jax
+
+        found = jax.local_devices()[0].memory_stats() or {}
+        return found.get("bytes_in_use"), found.get("peak_bytes_in_use")
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus:
+        return None, None
+    found = tf.config.experimental.get_memory_info(gpus[0].name)
+    return found["current"], found["peak"]
 
 
 class _Epochs(keras.callbacks.Callback):
@@ -169,9 +205,7 @@ def throughput(
         per_epoch = -(-len(checks.split.train.labels) // recipe.batch_size)
         sizes = range(1, STEPS_PER_CALL + 1)
         per_call = max(n for n in sizes if per_epoch % n == 0)
-    gpus = tf.config.list_logical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.reset_memory_stats(gpu.name)
+    reset_memory()
     feed = checks.feed(
         recipe,
         "host" if path == GENERATOR else path,
@@ -185,9 +219,7 @@ def throughput(
     first, *rounds = epoch_seconds(
         feed.model, batches, steps, checks.options.seconds, epochs=1000
     )
-    memory = {"current": None, "peak": None}
-    if gpus:
-        memory = tf.config.experimental.get_memory_info(gpus[0].name)
+    bytes_now, bytes_peak = memory()
     images = steps * recipe.batch_size
     return {
         "arch": arch,
@@ -199,8 +231,8 @@ def throughput(
         "rounds": len(rounds),
         "first_round_seconds": first,
         "seconds": time.perf_counter() - started,
-        "bytes_now": memory["current"],
-        "bytes_peak": memory["peak"],
+        "bytes_now": bytes_now,
+        "bytes_peak": bytes_peak,
     }
 
 
@@ -213,11 +245,15 @@ def pictures(checks: Checks, arch: str, batches: int = 10) -> dict[str, Any]:
     feed = checks.feed(recipe, "device")
     resident = feed.model.get_layer("resident")
 
-    @tf.function(jit_compile=True, autograph=False)
-    def gather(index: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    def gather(index: Any, key: Any) -> Any:
         return resident((index, key), training=True)
 
-    device = [gather(*x).numpy() for x, _ in feed.batches(0, batches)]
+    if backends.name() == "tensorflow":
+        gather = tf.function(gather, jit_compile=True, autograph=False)
+    device = [
+        np.asarray(gather(index.numpy(), key.numpy()))
+        for (index, key), _ in feed.batches(0, batches)
+    ]
     difference = np.abs(np.concatenate(host) - np.concatenate(device))
     return {
         "arch": arch,
@@ -300,7 +336,7 @@ def check(checks: Checks) -> dict[str, Any]:
     results["pictures"] = attempt("pictures", pictures, first)
     results["losses"] = attempt("losses", losses, first)
     print(HEADINGS)
-    for configuration in CONFIGURATIONS[: checks.options.most]:
+    for configuration in configurations()[: checks.options.most]:
         for arch in archs:
             name = "/".join([arch, *map(str, configuration)])
             if row := attempt(name, throughput, arch, *configuration):
@@ -372,8 +408,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def main() -> None:
     """Measures, prints and writes."""
     options = parse(sys.argv[1:])
-    if backends.load() != "tensorflow":
-        sys.exit("error: KERAS_BACKEND: expected tensorflow")
+    if (backend := backends.load()) not in BACKENDS:
+        names = " or ".join(BACKENDS)
+        sys.exit(f"error: {backends.VARIABLE}: expected {names}, got {backend}")
+    backends.leave_devices()
     hardware, versions = provenance.hardware(), provenance.versions()
     note = "No GPU was found: these are a CPU's figures and say nothing about "
     note += "a GPU's."

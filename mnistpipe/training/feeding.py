@@ -121,10 +121,15 @@ def _choose_path(split: Split) -> str:
 
 @contextlib.contextmanager
 def memory_errors(path: str) -> Iterator[None]:
-    """Turns TensorFlow's out-of-memory error into one line of advice."""
+    """Turns an error of too little memory into one line of advice."""
     try:
         yield
-    except tf.errors.ResourceExhaustedError as error:
+    except (tf.errors.ResourceExhaustedError, RuntimeError) as error:
+        # JAX has no own class for this error.
+        if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(
+            error, tf.errors.ResourceExhaustedError
+        ):
+            raise
         advice = "a smaller --batch_size"
         if path == "device":
             advice = "--input=host, which keeps the images off the device, or "
