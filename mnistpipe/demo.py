@@ -42,8 +42,9 @@ def main(argv: list[str]) -> None:
         options.versions,
         pathlib.Path(options.save_to),
     )
-    titles = [f"{run.path}: {run.record.summary()}" for run in runs]
-    page.serve(page.build(answerer, titles), options.host, options.port)
+    summaries = [f"{run.path}: {run.record.summary()}" for run in runs]
+    built = page.build(answerer, options.runs, summaries)
+    page.serve(built, options.host, options.port)
 
 
 if __name__ == "__main__":

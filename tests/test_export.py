@@ -101,6 +101,7 @@ def test_int8_is_small_and_states_its_loss(runs, tmp_path):
         assert status == 0, err
         sizes[flags] = (out / "model.tflite").stat().st_size
     assert sizes[("--int8",)] < 0.45 * sizes[()]
+    assert len(text.splitlines()) == 2, text  # nothing of TensorFlow's
     assert re.search(r"on 100 test images.*accuracy is \d+\.\d\d%", text)
 
 

@@ -139,6 +139,12 @@ def test_figures_escape_names():
     assert "<i>" not in svg
 
 
+def test_epochs_are_counted_in_whole_numbers():
+    svg = figures.curves({"a": {"loss": [0.5], "val_loss": [0.6]}})
+    texts = re.findall(r">([\d.]+)</text>", svg)
+    assert "1" in texts and not {"0.96", "1.00", "1.04"} & set(texts)
+
+
 def test_pictures_are_tiled_and_encoded(rng):
     """Read back by Pillow, beside the layout written out."""
     import base64

@@ -107,6 +107,7 @@ def curves(histories: Mapping[str, History]) -> str:
         ):
             _lines(axes, label, names, colour, run, history, len(histories))
         axes.set_xlabel("epoch")
+        axes.locator_params(axis="x", integer=True, min_n_ticks=1)
         axes.set_title(label, fontsize=10)
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -115,6 +116,7 @@ def curves(histories: Mapping[str, History]) -> str:
 
 
 _STYLES = {"val": "-", "test": ":"}
+_MARKERS = {"val": "o", "test": "s"}  # of a single epoch, which has no line
 _WORDS = {"val": "validation", "test": "test (watched)"}
 
 
@@ -141,7 +143,7 @@ def _lines(
             _STYLES.get(part, "--" if part else "-"),
             color=colour,
             label=f"{run}: {words}" if runs > 1 else words,
-            marker="." if len(values) == 1 else None,
+            marker=_MARKERS.get(part, "x") if len(values) == 1 else None,
         )
     if label == "loss":
         axes.set_yscale("log")

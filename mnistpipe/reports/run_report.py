@@ -120,7 +120,7 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
     """The table at the top: what belongs beside the score."""
     rows = [
         ("protocol", record.protocol()),
-        ("scored weights", record.which_weights()),
+        ("weights", record.which_weights()),
         ("watched", record.best_watched()),
         ("documented", summary.documented_score(record)),
         ("training", summary.training(record)),

@@ -81,14 +81,20 @@ def write_int8(
       path: the file.
       examples: uint8 [N, H, W, C], training pictures that set the ranges.
     """
-    import tensorflow as tf
+    from tensorflow import lite
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: (
-        [image[np.newaxis]] for image in examples[:_CALIBRATION]
-    )
-    path.write_bytes(converter.convert())
+    with warnings.catch_warnings():
+        # TensorFlow misses the range of the input, which stays uint8.
+        warnings.simplefilter("ignore", UserWarning)
+        model.export(
+            path,
+            format="litert",
+            verbose=False,
+            optimizations=[lite.Optimize.DEFAULT],
+            representative_dataset=lambda: (
+                [image[np.newaxis]] for image in examples[:_CALIBRATION]
+            ),
+        )
 
 
 def answers(

@@ -33,16 +33,19 @@ _CHOOSE_BRUSH = """() => {
 }"""
 
 
-def build(answerer: Answerer, titles: Sequence[str]) -> gr.Blocks:
+def build(
+    answerer: Answerer, names: Sequence[str], summaries: Sequence[str]
+) -> gr.Blocks:
     """Builds the page.
 
     Args:
       answerer: computes the answers.
-      titles: one line about each network.
+      names: of the networks, short: Gradio lays a long title over the answer.
+      summaries: one line about each network.
     """
-    heads = list(titles)
+    heads = list(names)
     if len(heads) > 1:
-        heads.append(f"all {len(titles)} networks: mean of probabilities")
+        heads.append(f"all {len(names)} networks: mean of probabilities")
     with gr.Blocks(title="mnistpipe: draw a digit") as page:
         gr.Markdown("## Draw a digit, with mouse or finger")
         with gr.Row():
@@ -74,6 +77,13 @@ def build(answerer: Answerer, titles: Sequence[str]) -> gr.Blocks:
                 for place, head in enumerate(heads)
             ]
         steady = gr.Markdown(elem_id="steady")
+        gr.Textbox(
+            "\n".join(summaries),
+            label="networks",
+            elem_id="networks",
+            lines=len(summaries),
+            interactive=False,
+        )
         with gr.Row():
             name = gr.Radio(
                 list(answerer.class_names), label="This was a …", elem_id="name"
@@ -188,4 +198,4 @@ def _save(
     except UserError as error:
         return str(error)
     count = sum(1 for _ in pathlib.Path(answerer.save_to).glob("*/*.png"))
-    return f"Saved {path.parent.name}/{path.name}; {count} drawings so far."
+    return f"Saved {path.parent.name}/{path.name}; drawings so far: {count}."
