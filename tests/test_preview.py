@@ -46,6 +46,16 @@ def test_a_column_shows_an_epoch_of_the_seed(images):
     assert [row[0] for row in grid.captions] == [""] * 3
 
 
+def test_a_list_or_one_transform_is_shown_as_its_compose(images):
+    affine = pipeline.RandomAffine(rotation=20)
+    shown = previews.grid(pipeline.Compose([affine]), images, columns=2)
+    for same in ([affine], affine, {"": [affine]}):
+        pictures = previews.grid(same, images, columns=2).pictures
+        np.testing.assert_array_equal(pictures, shown.pictures)
+    with pytest.raises(TypeError, match="Expected a Compose, a Transform or"):
+        previews.grid(lambda images: images, images)
+
+
 def test_strengths_are_shown_side_by_side_by_the_same_keys(images):
     none = pipeline.Compose([])
     turned = pipeline.Compose([pipeline.RandomAffine(rotation=(90, 90))])

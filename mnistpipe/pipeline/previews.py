@@ -55,7 +55,7 @@ class Grid:
 
 
 def preview(
-    augment: Compose | Mapping[str, Compose],
+    augment: Any,
     images: Any,
     keys: Any = None,
     *,
@@ -92,7 +92,7 @@ def preview(
 
 
 def grid(
-    augment: Compose | Mapping[str, Compose],
+    augment: Any,
     images: Any,
     keys: Any = None,
     *,
@@ -106,8 +106,8 @@ def grid(
     """Computes the pictures of a preview.
 
     Args:
-      augment: a Compose; or several by title, which are shown side by side
-        and draw by the same keys.
+      augment: a Compose, a transform or a list of transforms; or several by
+        title, which are shown side by side and draw by the same keys.
       images: [N, H, W, C], uint8 or float; C is 1 or 3.
       keys: uint32[N, columns, 2], or uint32[N, 2] for one column. Without
         keys, column k has the keys of epoch k under ``seed``, so it shows
@@ -127,7 +127,8 @@ def grid(
     Raises:
       ValueError: an argument has a wrong shape or range.
     """
-    composes = augment if isinstance(augment, Mapping) else {"": augment}
+    given = augment if isinstance(augment, Mapping) else {"": augment}
+    composes = {title: Compose.of(one) for title, one in given.items()}
     images = _images(images)
     keys = _keys(keys, seed, index, len(images), columns)
     masks = None if masks is None else _masks(masks, len(images))
