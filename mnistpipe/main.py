@@ -10,45 +10,77 @@ python -m mnistpipe.main --resume=runs/X
 
 continues a run that was killed or stopped, from its last saved state, and ends
 with the same bits as a run that was never interrupted.
+
+python -m mnistpipe.main --arch=pool2m --processes=4
+
+trains one network on four processes of this machine, with JAX.
+docs/processes.md tells how to do so on many machines.
 """
 
 import os
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NoReturn
 
-from mnistpipe import data
+from mnistpipe import data, recipes
 from mnistpipe.cli import app, flags
+from mnistpipe.processes import launcher
+from mnistpipe.processes import options as process_options
+from mnistpipe.processes.options import ProcessOptions
 from mnistpipe.recipes import Recipe, RunOptions, addons
 from mnistpipe.runs import backends, runfolder, summary
 from mnistpipe.runs.runfolder import RunFolder
 from mnistpipe.training import resume
 
 INTERRUPTED = 130  # the status that a shell reports after Ctrl-C
+# Gives every process of a group a folder, when one opens the run folder.
+Share = Callable[
+    [AbstractContextManager[RunFolder]], AbstractContextManager[RunFolder]
+]
 
 
 def main(argv: list[str]) -> int:
     """Trains what the flags say; returns the exit status."""
     del argv  # the parser allows nothing but flags
     options = flags.read(RunOptions)
+    joined = process_options.in_environment()
+    if joined:
+        from mnistpipe.processes import group
+
+        group.run(joined, lambda: _run(options, group.folder))
+    processes = flags.read(ProcessOptions).settled(os.environ)
+    if processes.several:
+        return launcher.run(processes)
     signal.signal(signal.SIGTERM, _interrupt)
+    return _run(options)
+
+
+def _run(options: RunOptions, share: Share = lambda opened: opened) -> int:
     try:
-        return _resume(options.resume) if options.resume else _begin(options)
+        if options.resume:
+            return _resume(options.resume, share)
+        return _begin(options, share)
     except KeyboardInterrupt:
         print("\nInterrupted; there is no finished run.", file=sys.stderr)
         return INTERRUPTED
 
 
-def _begin(options: RunOptions) -> int:
+def _begin(options: RunOptions, share: Share) -> int:
     recipe = flags.read(Recipe)
     path = options.run_dir or runfolder.default(recipe.arch)
-    with RunFolder.claim(path) as folder:
+    with share(RunFolder.claim(path)) as folder:
         return _train(recipe, options, folder)
 
 
-def _resume(path: str) -> int:
-    with RunFolder.reopen(path) as folder:
-        recipe, options = resume.settings(folder, flags.given())
+def _resume(path: str, share: Share) -> int:
+    with share(RunFolder.reopen(path)) as folder:
+        given = flags.given()
+        for name in recipes.specs(ProcessOptions):
+            given.pop(name, None)
+        given["resume"] = str(folder.path)
+        recipe, options = resume.settings(folder, given)
         done = resume.finished(folder, recipe)
         if not done:
             return _train(recipe, options, folder)
@@ -65,9 +97,14 @@ def _train(recipe: Recipe, options: RunOptions, folder: RunFolder) -> int:
     # Real failures are raised as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
+    from mnistpipe.processes import group
     from mnistpipe.training import train
 
+    if group.place() > 0:
+        options = options.replace(verbose=0)
     record = train.train(recipe, options, digits, folder)
+    if group.place() > 0:
+        return INTERRUPTED if record.interrupted else 0
     print(f"\n{summary.summary(record)}")
     # The test set is not read for a report: a run with --evaluate_test=false
     # gets one without scores.
@@ -93,4 +130,5 @@ def _interrupt(*_: object) -> NoReturn:
 if __name__ == "__main__":
     flags.define(Recipe)
     flags.define(RunOptions)
+    flags.define(ProcessOptions)
     app.run(main, extra="train")

@@ -47,6 +47,9 @@ class Stream:
       shuffle: whether each epoch has a new order; otherwise all epochs have
         the order of the data.
       drop_remainder: leave out an epoch's last batch if it is not full.
+      part: (i, n): of each batch only the i-th of n equal parts, for n
+        processes that compute a batch together. The parts of a batch, in
+        order, are the batch.
     """
 
     examples: int
@@ -54,6 +57,7 @@ class Stream:
     seed: int = 0
     shuffle: bool = True
     drop_remainder: bool = False
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         for name in ("examples", "batch_size"):
@@ -65,6 +69,22 @@ class Stream:
                 "Expected a batch_size of at most the number of examples "
                 f"({self.examples}) where the remainder is dropped. "
                 f"Received: {self.batch_size}"
+            )
+        self._check_part()
+
+    def _check_part(self) -> None:
+        place, parts = self.part
+        if not 0 <= place < parts:
+            raise ValueError(
+                "Expected a part (i, n) with 0 <= i < n. Received: "
+                f"{self.part!r}"
+            )
+        last = 0 if self.drop_remainder else self.examples % self.batch_size
+        if self.batch_size % parts or last % parts:
+            raise ValueError(
+                f"Expected batches that divide into {parts} equal parts. "
+                f"Received: batches of {self.batch_size}, the last of an "
+                f"epoch of {last or self.batch_size}"
             )
 
     @property
@@ -111,15 +131,18 @@ class Stream:
           step: int64 scalar, not negative.
 
         Returns:
-          index int64[B]; key uint32[B, 2]; count int64, how many of the
-          batch's first examples belong to it.
+          index int64[B/n]; key uint32[B/n, 2]; count int64, how many of the
+          first examples belong to the batch. n is the number of parts, by
+          default 1.
         """
+        place, parts = self.part
         step = tf.cast(step, tf.int64)
         epoch = step // self.steps_per_epoch
         start = (step % self.steps_per_epoch) * self.batch_size
-        positions = start + tf.range(self.batch_size, dtype=tf.int64)
+        count = tf.minimum(self.examples - start, self.batch_size) // parts
+        start += place * count
+        positions = start + tf.range(self.batch_size // parts, dtype=tf.int64)
         index = self.order(epoch, positions % self.examples)
-        count = tf.minimum(self.examples - start, self.batch_size)
         return index, draws.example_keys(self.seed, epoch, index), count
 
     def batch(self, step: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -129,8 +152,9 @@ class Stream:
           step: int64 scalar, not negative, counted over all epochs.
 
         Returns:
-          index int64[b] and key uint32[b, 2], b being batch_size except in
-          the last batch of an epoch that does not divide.
+          index int64[b] and key uint32[b, 2], b being batch_size / n, n the
+          number of parts, except in the last batch of an epoch that does not
+          divide.
         """
         index, key, count = self.full_batch(step)
         if self.always_full:

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from mnistpipe.evaluation import scoring
+from mnistpipe.processes import group
 from mnistpipe.recipes import SCHEDULES_BY_STEP, Recipe
 from mnistpipe.runs import runfolder, summary
 from mnistpipe.training import optimizers
@@ -163,15 +164,33 @@ class TestScores(keras.callbacks.Callback):
         self.averages = averages
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
-        """Adds test_accuracy and test_loss to the epoch's figures."""
+        """Adds test_accuracy and test_loss to the epoch's figures.
+
+        In a group of several processes only process 0 scores, and the figures
+        of the others are NaN.
+        """
+        logs["test_accuracy"] = logs["test_loss"] = math.nan
         with (
             self.averages.swapped_in()
             if self.averages
             else contextlib.nullcontext()
         ):
-            scores = scoring.evaluate(self.network, self.pictures, self.labels)
+            if group.place() > 0:
+                return
+            with group.apart():
+                network = _own_copy(self.network)
+                scores = scoring.evaluate(network, self.pictures, self.labels)
         logs["test_accuracy"] = scores.accuracy
         logs["test_loss"] = scores.loss
+
+
+def _own_copy(network: keras.Model) -> keras.Model:
+    """Returns a network that this process of a group can call alone."""
+    if group.count() == 1:
+        return network
+    copy = keras.models.clone_model(network)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 class SaveBest(keras.callbacks.Callback):

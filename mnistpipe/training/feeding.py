@@ -6,7 +6,9 @@ tf.data sends pictures. On the device path tf.data sends (index, key), and the
 trained model gathers and augments the pictures.
 
 Under a strategy of several devices, `fit` cuts each batch by position: of b
-examples and R devices, the first device gets the first ⌈b/R⌉, and so on.
+examples and R devices, the first device gets the first ⌈b/R⌉, and so on. A
+group of several processes cuts each batch into equal parts before, and a
+process computes its own part only.
 """
 
 import contextlib
@@ -19,9 +21,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import pipeline
+from mnistpipe import data, pipeline
 from mnistpipe.networks import augmentation
 from mnistpipe.pipeline import layers
+from mnistpipe.processes import group
 from mnistpipe.recipes import Recipe, RecipeError, RunOptions
 from mnistpipe.runs import backends
 from mnistpipe.training import distribution, optimizers
@@ -70,13 +73,16 @@ def make_feed(
     With several devices, call this function in the scope of their strategy,
     like the function that builds the network.
     """
+    _check_group(recipe, options, split)
     stream = pipeline.Stream(
         examples=len(split.train.labels),
         batch_size=recipe.batch_size,
         seed=options.seed,
+        part=(group.place(), group.count()),
     )
     _check_execution(options.steps_per_execution, stream.steps_per_epoch)
     _check_devices(options, stream)
+    split = dataclasses.replace(split, validation=_own(split.validation))
     path = options.input
     if path == "auto":
         path = _choose_path(split)
@@ -177,6 +183,35 @@ def _check_devices(options: RunOptions, stream: pipeline.Stream) -> None:
                 f"each of the {count} devices, got {stream.batch_size} with "
                 f"a batch of {size}"
             )
+
+
+def _check_group(recipe: Recipe, options: RunOptions, split: Split) -> None:
+    """Refuses parts of unequal size, with which JAX would train wrongly."""
+    devices = group.devices()
+    sizes = {
+        "batch_size": recipe.batch_size,
+        "train_examples": len(split.train.labels),
+        f"{options.validation} validation": len(split.validation or ()),
+    }
+    for name, size in sizes.items():
+        if size % devices:
+            below = size - size % devices
+            good = f"{below} or {below + devices}" if below else f"{devices}"
+            raise RecipeError(
+                f"{name}: expected a multiple of the {devices} devices of all "
+                f"processes, such as {good}, got {size}"
+            )
+
+
+def _own(rows: data.Examples | None) -> data.Examples | None:
+    """Returns this process' part of the validation rows."""
+    if rows is None or group.count() == 1:
+        return rows
+    share = len(rows) // group.count()
+    own = slice(group.place() * share, (group.place() + 1) * share)
+    return dataclasses.replace(
+        rows, images=rows.images[own], labels=rows.labels[own]
+    )
 
 
 class Trainer(keras.Model):

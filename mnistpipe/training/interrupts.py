@@ -3,6 +3,9 @@
 JAX donates the memory of the weights to the training step, which writes the
 new weights there. An interrupt within a step would leave neither the old nor
 the new weights, so under JAX interrupts wait for the next batch.
+
+In a group of several processes, an interrupt of one process stops all of them
+before the same batch.
 """
 
 import contextlib
@@ -13,6 +16,7 @@ from typing import Any
 
 import keras
 
+from mnistpipe.processes import group
 from mnistpipe.runs import backends
 
 
@@ -59,6 +63,20 @@ class _Hold(keras.callbacks.Callback):
         self.hand_on()
 
 
+class _StopTogether(keras.callbacks.Callback):
+    """Stops all processes of a group before the same batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = 0  # counted over all calls of `fit`
+
+    def on_train_batch_begin(
+        self, batch: int, logs: dict | None = None
+    ) -> None:
+        self.step += 1
+        group.stop_together(self.step)
+
+
 @contextlib.contextmanager
 def between_batches() -> Iterator[list[keras.callbacks.Callback]]:
     """Holds interrupts until a batch begins, if the backend needs this.
@@ -66,6 +84,9 @@ def between_batches() -> Iterator[list[keras.callbacks.Callback]]:
     Yields:
       The callbacks for every `fit` inside the `with` statement.
     """
+    if group.count() > 1:
+        yield [_StopTogether()]
+        return
     main = threading.current_thread() is threading.main_thread()
     # Python handles signals only in the main thread.
     if backends.name() != "jax" or not main:

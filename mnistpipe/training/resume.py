@@ -10,6 +10,7 @@ reported and not refused.
 """
 
 import dataclasses
+import hashlib
 import pathlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -68,6 +69,13 @@ def settings(
         recipe.replace(**{n: changes[n] for n in changes.keys() & fields}),
         options.replace(**{n: changes[n] for n in changes.keys() - fields}),
     )
+
+
+def deciding(recipe: Recipe, options: RunOptions) -> str:
+    """Returns the fields that decide the result, as a digest in hex."""
+    fields = {**dataclasses.asdict(recipe), **dataclasses.asdict(options)}
+    kept = {n: v for n, v in fields.items() if n not in _FREE}
+    return hashlib.sha256(repr(sorted(kept.items())).encode()).hexdigest()
 
 
 def finished(folder: RunFolder, recipe: Recipe) -> RunRecord | None:
@@ -143,14 +151,21 @@ def _check_machine(
     """Returns the differences that are not refused, as text.
 
     Raises:
-      RunFolderError: other versions or another number of devices cannot give
-        the same bits.
+      RunFolderError: other versions cannot give the same bits. Neither can
+        another number of devices, which TensorFlow's strategies do not
+        survive. JAX' program is the same but for the order of its sums.
     """
     facts = state.facts
+    notes = []
     if machine.devices != facts.devices:
-        raise RunFolderError(
-            f"resume {folder.path}: expected the {facts.devices} devices with "
-            f"which the run was begun, got {machine.devices}"
+        if machine.versions["backend"] != "jax":
+            raise RunFolderError(
+                f"resume {folder.path}: expected the {facts.devices} devices "
+                f"with which the run was begun, got {machine.devices}"
+            )
+        notes.append(
+            f"{machine.devices} devices (the run has {facts.devices}), which "
+            "agree up to rounding"
         )
     different = {
         # Runs from before other backends were possible name no backend.
@@ -161,7 +176,9 @@ def _check_machine(
     }
     deciding = [different.pop(name) for name in _DECIDING if name in different]
     _refuse(str(folder.path), deciding)
-    return [", ".join(different.values())] if different else []
+    return (
+        [", ".join([*notes, *different.values()])] if notes or different else []
+    )
 
 
 def _forgetful(recipe: Recipe, machine: Machine) -> list[str]:

@@ -24,6 +24,7 @@ import keras
 from mnistpipe import data
 from mnistpipe.evaluation import scoring
 from mnistpipe.networks import models
+from mnistpipe.processes import group
 from mnistpipe.recipes import Recipe, RunOptions, flagfiles
 from mnistpipe.runs import (
     backends,
@@ -32,7 +33,7 @@ from mnistpipe.runs import (
     runfolder,
     summary,
 )
-from mnistpipe.runs.record import DataIdentity, Provenance, RunRecord
+from mnistpipe.runs.record import DataIdentity, Machine, Provenance, RunRecord
 from mnistpipe.runs.runfolder import RunFolder
 from mnistpipe.training import (
     checkpoint,
@@ -67,6 +68,10 @@ def train(
     Returns:
       What metrics.json holds.
 
+    In a group of several processes, all call this function with the same
+    arguments but for the folder: process 0 has the run folder, the others
+    have temporary ones. Only process 0 scores the test images.
+
     Raises:
       runfolder.RunFolderError: the folder is used or cannot be written, or
         holds a run that differs from the one to resume.
@@ -85,8 +90,9 @@ def train(
         fitted = fitting.fit(run, feed, digits.test, folder, saved)
         scores = None
         try:
-            if options.evaluate_test and not fitted.interrupted:
-                scores = _score(run, feed, digits.test, fitted, folder)
+            scored = options.evaluate_test and group.place() == 0
+            if scored and not fitted.interrupted:
+                scores = _score(run, digits.test, fitted, folder)
         except KeyboardInterrupt:
             fitted = dataclasses.replace(fitted, interrupted=True)
         before = saved.facts.seconds if saved else 0.0
@@ -113,7 +119,9 @@ def _prepare(
     """Builds what `fit` needs, and writes nothing into the folder."""
     backends.leave_devices()
     settled = backends.settle(options)
-    machine = provenance.machine(recipe, distribution.number(settled.strategy))
+    devices = max(distribution.number(settled.strategy), group.devices())
+    machine = provenance.machine(recipe, devices)
+    _check_group(recipe, options, digits, machine)
     saved = None
     if options.resume:
         saved = resume.load(folder, recipe, options, digits, machine)
@@ -148,6 +156,15 @@ def _prepare(
     return run, feed, saved
 
 
+def _check_group(
+    recipe: Recipe, options: RunOptions, digits: data.Digits, machine: Machine
+) -> None:
+    """Refuses a group whose processes would train different things."""
+    group.check_same("flags", resume.deciding(recipe, options))
+    group.check_same("data", digits.fingerprint)
+    group.check_same("versions", repr(sorted(machine.versions.items())))
+
+
 def keras_seed(seed: int) -> int:
     """Folds a 64-bit seed into the 32 bits that Keras and NumPy take.
 
@@ -166,18 +183,17 @@ def build(recipe: Recipe, digits: data.Digits) -> keras.Model:
 
 def _score(
     run: Provenance,
-    feed: feeding.Feed,
     test: data.Examples,
     fitted: fitting.Fitted,
     folder: RunFolder,
 ) -> scoring.Scores:
     """Scores the network that counts on the test images."""
-    network = feed.network
-    if fitted.best_counts:
-        # The saved file is scored, because the file is what the run keeps.
-        network = models.load(folder.path / runfolder.BEST)
+    # The saved file is scored, because the file is what the run keeps.
+    kept = runfolder.BEST if fitted.best_counts else runfolder.LAST
     pictures = feeding.deterministic(run.recipe, test.images)
-    probabilities = scoring.predict(network, pictures)
+    with group.apart():
+        network = models.load(folder.path / kept)
+        probabilities = scoring.predict(network, pictures)
     with folder.errors():
         predictions.write(folder.path, probabilities)
     return scoring.score(probabilities, test.labels)

@@ -1,0 +1,186 @@
+"""Starts the processes of one training on this machine, and waits for them.
+
+The launcher loads neither TensorFlow nor JAX, so it sees at once how a process
+ends, whatever has happened inside. When a process fails, the launcher ends the
+others and prints one line.
+"""
+
+import collections
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from mnistpipe.errors import UserError
+from mnistpipe.extras import require
+from mnistpipe.processes.options import VARIABLE, ProcessOptions
+
+INTERRUPTED = 130  # the status that a shell reports after Ctrl-C
+LOST = 71  # of a process that has lost another process
+_GRACE = 10.0  # seconds in which the other processes may end by themselves
+_POLL = 0.1  # seconds
+# C++ libraries log in this form, and then print stack traces.
+_NOISE = re.compile(
+    r"[IWEF]\d{4} \d\d:|WARNING: All log messages|\*\*\* |\s+@ "
+)
+
+
+class _Child:
+    """A process of the group, with its standard error.
+
+    Process 0's standard error is printed as it comes. Of the other processes
+    only the last lines are kept, since most lines would come once for each
+    process.
+    """
+
+    def __init__(self, options: ProcessOptions, shown: bool) -> None:
+        self.place = options.process
+        self.last: collections.deque[str] = collections.deque(maxlen=30)
+        told = f"{options.process} {options.processes} {options.coordinator}"
+        self.process = subprocess.Popen(
+            [sys.executable, *sys.orig_argv[1:]],
+            env={"KERAS_BACKEND": "jax", **os.environ, VARIABLE: told},
+            # The process ends when this pipe is closed, that is, at the latest
+            # when the launcher ends.
+            stdin=subprocess.PIPE,
+            stdout=None if shown else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        self.shown = shown
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if _NOISE.match(line):
+                continue
+            self.last.append(line)
+            if self.shown:
+                print(line, end="", file=sys.stderr, flush=True)
+
+
+def run(options: ProcessOptions) -> int:
+    """Starts this machine's processes; returns the exit status.
+
+    Args:
+      options: settled, of several processes.
+
+    Raises:
+      UserError: JAX is missing, or another backend is asked for.
+    """
+    backend = os.environ.get("KERAS_BACKEND") or "jax"
+    if backend != "jax":
+        raise UserError(
+            "processes: expected KERAS_BACKEND=jax, since several processes "
+            f"train together with JAX only, got {backend}"
+        )
+    require("jax", ("jax", "jaxlib"))
+    if options.coordinator:
+        places = [options.process]
+        coordinator = options.coordinator
+    else:
+        places = [*range(options.processes)]
+        coordinator = f"127.0.0.1:{_free_port()}"
+    children = [
+        _Child(
+            ProcessOptions(
+                process=place,
+                processes=options.processes,
+                coordinator=coordinator,
+            ),
+            shown=place == places[0],
+        )
+        for place in places
+    ]
+    asked = _forward_signals(children)
+    first = _first_to_fail(children)
+    if first is None:
+        return 0
+    _end(children)
+    status = first.process.returncode
+    if status == INTERRUPTED or (status < 0 and asked()):
+        return INTERRUPTED
+    return _explain(first, status, len(places))
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def _forward_signals(children: list[_Child]) -> Callable[[], bool]:
+    """Passes Ctrl-C and SIGTERM to one process, which tells the others.
+
+    A second signal ends all processes at once.
+
+    Returns:
+      A function that says whether a signal has come.
+    """
+    came: list[int] = []
+
+    def forward(number: int, _: object) -> None:
+        came.append(number)
+        for child in children[: 1 if len(came) == 1 else None]:
+            child.process.send_signal(
+                signal.SIGTERM if len(came) == 1 else signal.SIGKILL
+            )
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+    return lambda: bool(came)
+
+
+def _first_to_fail(children: list[_Child]) -> _Child | None:
+    """Waits until all have ended well, or one has failed."""
+    while True:
+        statuses = [child.process.poll() for child in children]
+        for child, status in zip(children, statuses, strict=True):
+            if status:
+                return child
+        if all(status == 0 for status in statuses):
+            return None
+        time.sleep(_POLL)
+
+
+def _end(children: list[_Child]) -> None:
+    """Waits a moment for processes that end by themselves, kills the rest."""
+    until = time.monotonic() + _GRACE
+    for child in children:
+        try:
+            child.process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+        child.reader.join(1.0)
+
+
+def _explain(first: _Child, status: int, here: int) -> int:
+    """Prints why the group has ended, if process 0 has not; returns 1 or 2."""
+    name = f"process {first.place}"
+    if status == LOST:
+        print(
+            f"error: {name} has lost another process of the training, which "
+            "has ended or cannot be reached; --resume goes on",
+            file=sys.stderr,
+        )
+        return 1
+    if status < 0:
+        what = signal.Signals(-status).name
+        print(
+            f"error: {name} was ended by {what}, and the training with it; "
+            "--resume goes on",
+            file=sys.stderr,
+        )
+        return 1
+    if not first.shown:
+        print("".join(first.last), end="", file=sys.stderr)
+    return status
