@@ -13,6 +13,7 @@ https://keras.io/guides/distribution/
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import os
 import pathlib
@@ -58,6 +59,7 @@ def run(options: ProcessOptions, body: Callable[[], int]) -> NoReturn:
     The process ends without Python's own clean-up, in which JAX would wait for
     the other processes, and these may be gone.
     """
+    faulthandler.disable()  # absl's prints all threads when JAX aborts
     threading.Thread(target=_end_with_launcher, daemon=True).start()
     try:
         backends.load()

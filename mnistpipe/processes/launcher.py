@@ -22,12 +22,12 @@ from mnistpipe.processes.options import VARIABLE, ProcessOptions
 
 INTERRUPTED = 130  # the status that a shell reports after Ctrl-C
 LOST = 71  # of a process that has lost another process
+# JAX aborts a process whose heartbeat finds no answer.
+_LOSSES = (LOST, -signal.SIGABRT)
 _GRACE = 10.0  # seconds in which the other processes may end by themselves
 _POLL = 0.1  # seconds
-# C++ libraries log in this form, and then print stack traces.
-_NOISE = re.compile(
-    r"[IWEF]\d{4} \d\d:|WARNING: All log messages|\*\*\* |\s+@ "
-)
+# C++ libraries log in this form.
+_LOG = re.compile(r"([IWEF])\d{4} \d\d:|WARNING: All log messages")
 
 
 class _Child:
@@ -54,13 +54,18 @@ class _Child:
             errors="replace",
         )
         self.shown = shown
+        self.killed = False  # by the launcher
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
+        aborting = False
         for line in self.process.stderr:
-            if _NOISE.match(line):
+            log = _LOG.match(line)
+            # JAX describes the loss of a process in many lines and aborts.
+            aborting |= bool(log) and (log[1] == "F" or "oordination" in line)
+            if log or aborting:
                 continue
             self.last.append(line)
             if self.shown:
@@ -101,14 +106,16 @@ def run(options: ProcessOptions) -> int:
         for place in places
     ]
     asked = _forward_signals(children)
-    first = _first_to_fail(children)
-    if first is None:
+    if _all_end_well(children):
         return 0
     _end(children)
-    status = first.process.returncode
+    failed = [c for c in children if c.process.returncode and not c.killed]
+    # Processes that have only lost another one do not tell why.
+    cause = min(failed, key=lambda c: c.process.returncode in _LOSSES)
+    status = cause.process.returncode
     if status == INTERRUPTED or (status < 0 and asked()):
         return INTERRUPTED
-    return _explain(first, status, len(places))
+    return _explain(cause, status)
 
 
 def _free_port() -> int:
@@ -139,15 +146,14 @@ def _forward_signals(children: list[_Child]) -> Callable[[], bool]:
     return lambda: bool(came)
 
 
-def _first_to_fail(children: list[_Child]) -> _Child | None:
+def _all_end_well(children: list[_Child]) -> bool:
     """Waits until all have ended well, or one has failed."""
     while True:
         statuses = [child.process.poll() for child in children]
-        for child, status in zip(children, statuses, strict=True):
-            if status:
-                return child
-        if all(status == 0 for status in statuses):
-            return None
+        if any(statuses):
+            return False
+        if None not in statuses:
+            return True
         time.sleep(_POLL)
 
 
@@ -158,15 +164,16 @@ def _end(children: list[_Child]) -> None:
         try:
             child.process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
+            child.killed = True
             child.process.kill()
             child.process.wait()
         child.reader.join(1.0)
 
 
-def _explain(first: _Child, status: int, here: int) -> int:
-    """Prints why the group has ended, if process 0 has not; returns 1 or 2."""
-    name = f"process {first.place}"
-    if status == LOST:
+def _explain(child: _Child, status: int) -> int:
+    """Prints why the group has ended, unless the child has; returns 1 or 2."""
+    name = f"process {child.place}"
+    if status in _LOSSES:
         print(
             f"error: {name} has lost another process of the training, which "
             "has ended or cannot be reached; --resume goes on",
@@ -181,6 +188,6 @@ def _explain(first: _Child, status: int, here: int) -> int:
             file=sys.stderr,
         )
         return 1
-    if not first.shown:
-        print("".join(first.last), end="", file=sys.stderr)
+    if not child.shown:
+        print("".join(child.last), end="", file=sys.stderr)
     return status

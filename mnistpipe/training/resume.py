@@ -176,9 +176,8 @@ def _check_machine(
     }
     deciding = [different.pop(name) for name in _DECIDING if name in different]
     _refuse(str(folder.path), deciding)
-    return (
-        [", ".join([*notes, *different.values()])] if notes or different else []
-    )
+    notes += different.values()
+    return [", ".join(notes)] if notes else []
 
 
 def _forgetful(recipe: Recipe, machine: Machine) -> list[str]:
