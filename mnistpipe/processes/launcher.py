@@ -64,7 +64,8 @@ class _Child:
         for line in self.process.stderr:
             log = _LOG.match(line)
             # JAX describes the loss of a process in many lines and aborts.
-            aborting |= bool(log) and (log[1] == "F" or "oordination" in line)
+            if log and (log[1] == "F" or "oordination" in line):
+                aborting = True
             if log or aborting:
                 continue
             self.last.append(line)

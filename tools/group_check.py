@@ -1,0 +1,225 @@
+"""Trainings on several processes beside a training on one, and killed ones.
+
+    python tools/group_check.py equality   # 1, 2 and 4 processes, float64
+    python tools/group_check.py kills --kills=10 --seed=1
+    python tools/group_check.py speed      # images/s of 1 and 2 processes
+
+Each section starts the real command, `python -m mnistpipe.main`, with JAX, on
+the embedded MNIST, and compares the saved states.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from mnistpipe.recipes import RECIPES
+from mnistpipe.training import checkpoint
+
+STEPS = 32
+
+
+def environment(folder: pathlib.Path, floatx: str) -> dict[str, str]:
+    """Returns variables with which Keras and JAX compute in `floatx`."""
+    (folder / "keras.json").write_text(json.dumps({"floatx": floatx}))
+    return {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "KERAS_HOME": str(folder),
+        "JAX_ENABLE_X64": str(int(floatx == "float64")),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def command(run: pathlib.Path, processes: int, *flags: str) -> list[str]:
+    """Returns the command of a short training."""
+    return [
+        *(sys.executable, "-m", "mnistpipe.main", *flags),
+        *(f"--run_dir={run}", f"--processes={processes}"),
+        *("--width=0.25", f"--train_examples={100 * STEPS}", "--epochs=1"),
+        *("--batch_size=100", "--validation_size=400"),
+        *("--evaluate_test=false", "--verbose=2"),
+    ]
+
+
+def state(run: pathlib.Path) -> checkpoint.State:
+    """Returns the last state of a run."""
+    saved, damaged = checkpoint.newest(run)
+    assert saved and not damaged, (run, damaged)
+    return saved
+
+
+def difference(one: pathlib.Path, other: pathlib.Path) -> float:
+    """Returns the largest difference between weights of two runs."""
+    first, second = state(one), state(other)
+    assert first.step == second.step, (first.step, second.step)
+    return max(
+        float(np.abs(array - second.arrays[name]).max(initial=0))
+        for name, array in first.arrays.items()
+        if name.startswith("network/") and array.dtype.kind == "f"
+    )
+
+
+def same_bits(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Returns whether two runs ended with the same arrays."""
+    first, second = state(one), state(other)
+    return first.arrays.keys() == second.arrays.keys() and all(
+        np.array_equal(array, second.arrays[name])
+        for name, array in first.arrays.items()
+    )
+
+
+def equality(folder: pathlib.Path, archs: list[str]) -> None:
+    """Prints how far weights differ after 32 steps on 1, 2 and 4 processes."""
+    env = environment(folder, "float64")
+    for arch in archs:
+        runs = {}
+        for name, processes in (("1", 1), ("2", 2), ("2 again", 2), ("4", 4)):
+            runs[name] = folder / f"{arch}-{name.replace(' ', '-')}"
+            subprocess.run(
+                command(runs[name], processes, f"--arch={arch}"),
+                env=env,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+        two, four = (difference(runs["1"], runs[n]) for n in ("2", "4"))
+        bits = "same" if same_bits(runs["2"], runs["2 again"]) else "OTHER"
+        print(
+            f"{arch}: after {state(runs['1']).step} steps in float64, "
+            f"2 processes differ by {two:.1e}, 4 by {four:.1e}; 2 processes "
+            f"twice: {bits} bits",
+            flush=True,
+        )
+
+
+def kills(folder: pathlib.Path, number: int, seed: int, processes: int) -> None:
+    """Kills one process at a random moment, resumes, and compares the end."""
+    env = environment(folder, "float32")
+    draw = random.Random(seed)
+    flags = ("--arch=quick65k", "--save_every=5")
+    reference = folder / "reference"
+    started = time.monotonic()
+    subprocess.run(
+        command(reference, processes, *flags),
+        env=env,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    whole = time.monotonic() - started
+    print(f"{processes} processes, uninterrupted: {whole:.0f} s", flush=True)
+    for count in range(number):
+        run, place = folder / f"kill-{count}", count % processes
+        log = folder / "log"
+        with log.open("w") as file:
+            launcher = subprocess.Popen(
+                command(run, processes, *flags),
+                env=env,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+            )
+        moment = draw.uniform(0.2, 0.95) * whole
+        time.sleep(moment)
+        victim = _child(launcher.pid, place)
+        if victim:
+            os.kill(victim, signal.SIGKILL)
+        began = time.monotonic()
+        status = launcher.wait(60)
+        ended = time.monotonic() - began
+        if (run / "flags.cfg").exists():
+            again = [f"--resume={run}", f"--processes={processes}"]
+            again = [sys.executable, "-m", "mnistpipe.main", *again]
+        else:
+            shutil.rmtree(run, ignore_errors=True)
+            again = command(run, processes, *flags)
+        subprocess.run(again, env=env, capture_output=True, check=True)
+        print(
+            f"kill {count}, process {place} after {moment:.0f} s: status "
+            f"{status} after {ended:.1f} s, "
+            f"{len(log.read_text().splitlines())} line(s), resumed to the "
+            f"{'same' if same_bits(reference, run) else 'OTHER'} bits",
+            flush=True,
+        )
+
+
+def _child(launcher: int, place: int) -> int | None:
+    """Returns the process ID of a launcher's child."""
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+            told = (path / "environ").read_text()
+        except OSError:
+            continue
+        if int(fields[1]) == launcher and f"MNISTPIPE_PROCESS={place} " in told:
+            return int(path.name)
+    return None
+
+
+def speed(folder: pathlib.Path, rounds: int) -> None:
+    """Prints images/s and CPU time per image of 1 and 2 processes, by turns.
+
+    Each process has one thread. The first epoch compiles and does not count.
+    """
+    env = environment(folder, "float32")
+    env["XLA_FLAGS"] = (
+        "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    )
+    env["OMP_NUM_THREADS"] = env["TF_NUM_INTRAOP_THREADS"] = "1"
+    for count in range(rounds):
+        for processes in (1, 2):
+            run = folder / f"speed-{count}-{processes}"
+            flags = ("--epochs=3", "--validation=none")
+            before = os.times()
+            subprocess.run(
+                [*command(run, processes, "--arch=wide900k"), *flags],
+                env=env,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+            after = os.times()
+            metrics = json.loads((run / "metrics.json").read_text())
+            cpu = (
+                after.children_user
+                + after.children_system
+                - before.children_user
+                - before.children_system
+            )
+            print(
+                f"round {count}, {processes} process(es): "
+                f"{metrics['images_per_second']:.0f} images/s over "
+                f"{metrics['fit_seconds']:.0f} s, {cpu:.0f} s of CPU with the "
+                "start",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Runs one section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("section", choices=("equality", "kills", "speed"))
+    parser.add_argument("--archs", default=",".join(RECIPES))
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        if given.section == "equality":
+            equality(folder, given.archs.split(","))
+        elif given.section == "kills":
+            kills(folder, given.kills, given.seed, given.processes)
+        else:
+            speed(folder, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
