@@ -28,8 +28,10 @@ MAY_IMPORT = {
     "data": {"recipes"},
     "networks": {"recipes", "pipeline"},
     "runs": {"networks", "data", "recipes"},
+    "processes": {"runs", "recipes"},
     "training": {
         "evaluation",
+        "processes",
         "runs",
         "networks",
         "data",
