@@ -26,24 +26,57 @@ from mnistpipe.recipes import RECIPES
 from mnistpipe.training import checkpoint
 
 STEPS = 32
+MAIN = (sys.executable, "-m", "mnistpipe.main")
 
 
-def environment(folder: pathlib.Path, floatx: str) -> dict[str, str]:
-    """Returns variables with which Keras and JAX compute in `floatx`."""
-    (folder / "keras.json").write_text(json.dumps({"floatx": floatx}))
+def environment(folder: pathlib.Path) -> dict[str, str]:
+    """Returns the variables of a training with JAX, in float32 by default."""
+    (folder / "keras.json").write_text('{"floatx": "float64"}')
     return {
         **os.environ,
         "KERAS_BACKEND": "jax",
-        "KERAS_HOME": str(folder),
-        "JAX_ENABLE_X64": str(int(floatx == "float64")),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
 
 
+def in_float64(folder: pathlib.Path) -> dict[str, str]:
+    """Returns the variables with which losses and metrics are float64."""
+    return {
+        **environment(folder),
+        "JAX_ENABLE_X64": "1",
+        "KERAS_HOME": str(folder),
+    }
+
+
+def main_in_float64() -> None:
+    """Runs `mnistpipe.main` with networks in float64.
+
+    Keras' BatchNormalization computes in the common type of the picture and
+    float32, which Keras takes to be float32 for float64, too.
+    """
+    from keras.src import backend
+
+    from mnistpipe import main
+    from mnistpipe.cli import app, flags
+    from mnistpipe.networks import models
+    from mnistpipe.processes.options import ProcessOptions
+    from mnistpipe.recipes import Recipe, RunOptions
+
+    common, layer = backend.result_type, models._keras_layer
+    backend.result_type = lambda *types: (
+        "float64" if "float64" in types else common(*types)
+    )
+    models._keras_layer = lambda one, dtype: layer(one, "float64")
+    for options in (Recipe, RunOptions, ProcessOptions):
+        flags.define(options)
+    sys.argv.pop(1)
+    app.run(main.main)
+
+
 def command(run: pathlib.Path, processes: int, *flags: str) -> list[str]:
-    """Returns the command of a short training."""
+    """Returns the flags of a short training."""
     return [
-        *(sys.executable, "-m", "mnistpipe.main", *flags),
+        *flags,
         *(f"--run_dir={run}", f"--processes={processes}"),
         *("--width=0.25", f"--train_examples={100 * STEPS}", "--epochs=1"),
         *("--batch_size=100", "--validation_size=400"),
@@ -80,13 +113,16 @@ def same_bits(one: pathlib.Path, other: pathlib.Path) -> bool:
 
 def equality(folder: pathlib.Path, archs: list[str]) -> None:
     """Prints how far weights differ after 32 steps on 1, 2 and 4 processes."""
-    env = environment(folder, "float64")
+    env = in_float64(folder)
     for arch in archs:
         runs = {}
         for name, processes in (("1", 1), ("2", 2), ("2 again", 2), ("4", 4)):
             runs[name] = folder / f"{arch}-{name.replace(' ', '-')}"
             subprocess.run(
-                command(runs[name], processes, f"--arch={arch}"),
+                [
+                    *(sys.executable, __file__, "float64"),
+                    *command(runs[name], processes, f"--arch={arch}"),
+                ],
                 env=env,
                 stdout=subprocess.DEVNULL,
                 check=True,
@@ -103,13 +139,13 @@ def equality(folder: pathlib.Path, archs: list[str]) -> None:
 
 def kills(folder: pathlib.Path, number: int, seed: int, processes: int) -> None:
     """Kills one process at a random moment, resumes, and compares the end."""
-    env = environment(folder, "float32")
+    env = environment(folder)
     draw = random.Random(seed)
     flags = ("--arch=quick65k", "--save_every=5")
     reference = folder / "reference"
     started = time.monotonic()
     subprocess.run(
-        command(reference, processes, *flags),
+        [*MAIN, *command(reference, processes, *flags)],
         env=env,
         stdout=subprocess.DEVNULL,
         check=True,
@@ -121,7 +157,7 @@ def kills(folder: pathlib.Path, number: int, seed: int, processes: int) -> None:
         log = folder / "log"
         with log.open("w") as file:
             launcher = subprocess.Popen(
-                command(run, processes, *flags),
+                [*MAIN, *command(run, processes, *flags)],
                 env=env,
                 stdout=subprocess.DEVNULL,
                 stderr=file,
@@ -136,11 +172,12 @@ def kills(folder: pathlib.Path, number: int, seed: int, processes: int) -> None:
         ended = time.monotonic() - began
         if (run / "flags.cfg").exists():
             again = [f"--resume={run}", f"--processes={processes}"]
-            again = [sys.executable, "-m", "mnistpipe.main", *again]
         else:
             shutil.rmtree(run, ignore_errors=True)
             again = command(run, processes, *flags)
-        subprocess.run(again, env=env, capture_output=True, check=True)
+        subprocess.run(
+            [*MAIN, *again], env=env, capture_output=True, check=True
+        )
         print(
             f"kill {count}, process {place} after {moment:.0f} s: status "
             f"{status} after {ended:.1f} s, "
@@ -168,7 +205,7 @@ def speed(folder: pathlib.Path, rounds: int) -> None:
 
     Each process has one thread. The first epoch compiles and does not count.
     """
-    env = environment(folder, "float32")
+    env = environment(folder)
     env["XLA_FLAGS"] = (
         "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     )
@@ -179,7 +216,11 @@ def speed(folder: pathlib.Path, rounds: int) -> None:
             flags = ("--epochs=3", "--validation=none")
             before = os.times()
             subprocess.run(
-                [*command(run, processes, "--arch=wide900k"), *flags],
+                [
+                    *MAIN,
+                    *command(run, processes, "--arch=wide900k"),
+                    *flags,
+                ],
                 env=env,
                 stdout=subprocess.DEVNULL,
                 check=True,
@@ -203,6 +244,8 @@ def speed(folder: pathlib.Path, rounds: int) -> None:
 
 def main() -> None:
     """Runs one section."""
+    if sys.argv[1:2] == ["float64"]:
+        main_in_float64()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("section", choices=("equality", "kills", "speed"))
     parser.add_argument("--archs", default=",".join(RECIPES))
