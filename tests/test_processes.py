@@ -285,7 +285,7 @@ def test_parts_of_unequal_size_are_refused_in_one_line(
         text=True,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "error: batch_size: expected a multiple of the 2 devices of all "
         "processes, such as 98 or 100, got 99"

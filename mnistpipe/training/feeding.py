@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe import data, pipeline
+from mnistpipe import pipeline
 from mnistpipe.networks import augmentation
 from mnistpipe.pipeline import layers
 from mnistpipe.processes import group
@@ -50,7 +50,8 @@ class Feed:
       stream: the order of the steps.
       batches: takes a first and a stop step, counted over all epochs, and
         returns (inputs, targets) of each step between them.
-      validation: (inputs, targets) of all validation rows, if there are any.
+      validation: (inputs, targets) of the validation rows, if there are any;
+        in a group, of this process' part of them.
     """
 
     path: Literal["host", "device"]
@@ -82,7 +83,6 @@ def make_feed(
     )
     _check_execution(options.steps_per_execution, stream.steps_per_epoch)
     _check_devices(options, stream)
-    split = dataclasses.replace(split, validation=_own(split.validation))
     path = options.input
     if path == "auto":
         path = _choose_path(split)
@@ -90,6 +90,7 @@ def make_feed(
         feed = {"host": _host_feed, "device": _device_feed}[path](
             recipe, network, split, classes, stream
         )
+    feed = dataclasses.replace(feed, validation=_own(feed.validation))
     feed.model.compile(
         optimizer=optimizers.make(recipe, stream.steps_per_epoch),
         loss=keras.losses.CategoricalCrossentropy(
@@ -203,15 +204,16 @@ def _check_group(recipe: Recipe, options: RunOptions, split: Split) -> None:
             )
 
 
-def _own(rows: data.Examples | None) -> data.Examples | None:
+def _own(validation: Any) -> Any:
     """Returns this process' part of the validation rows."""
-    if rows is None or group.count() == 1:
-        return rows
-    share = len(rows) // group.count()
-    own = slice(group.place() * share, (group.place() + 1) * share)
-    return dataclasses.replace(
-        rows, images=rows.images[own], labels=rows.labels[own]
-    )
+    if validation is None or group.count() == 1:
+        return validation
+
+    def part(rows: np.ndarray) -> np.ndarray:
+        share = len(rows) // group.count()
+        return rows[group.place() * share : (group.place() + 1) * share]
+
+    return tf.nest.map_structure(part, validation)
 
 
 class Trainer(keras.Model):
