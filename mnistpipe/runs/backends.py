@@ -117,7 +117,9 @@ def settle(options: RunOptions) -> RunOptions:
 
 
 def _refuse(options: RunOptions, backend: str) -> None:
-    good = {"strategy": (("one",), "TensorFlow")}
+    good: dict[str, tuple[tuple[str, ...], str]] = {
+        "strategy": (("one",), "TensorFlow")
+    }
     if backend == "torch":
         good["input"] = (("auto", "host"), "TensorFlow or JAX")
     for option, (values, needed) in good.items():
