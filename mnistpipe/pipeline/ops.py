@@ -8,6 +8,7 @@ never imports JAX, but finds the JAX whose array the caller has made.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import types
@@ -32,6 +33,16 @@ def of(*tensors: Any) -> Any:
 def jit_in_jax(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, compiled by JAX at its first call with each shape."""
     return sys.modules["jax"].jit(function)
+
+
+def float64(xp: Any) -> contextlib.AbstractContextManager[Any]:
+    """Lets the operations compute in float64.
+
+    Elsewhere JAX turns float64 into float32, unless its users switch that off.
+    """
+    if xp is tf:
+        return contextlib.nullcontext()
+    return sys.modules["jax"].enable_x64(True)
 
 
 @functools.cache
@@ -63,7 +74,11 @@ def _jax() -> types.SimpleNamespace:
     def reduce_max(x: Any, axes: Sequence[int], keepdims: bool) -> Any:
         return jnp.max(x, tuple(axes), keepdims=keepdims)
 
+    def reduce_sum(x: Any, axes: Sequence[int], keepdims: bool) -> Any:
+        return jnp.sum(x, tuple(axes), keepdims=keepdims)
+
     return types.SimpleNamespace(
+        abs=jnp.abs,
         bitcast=bitcast,
         bitwise=types.SimpleNamespace(
             bitwise_and=jnp.bitwise_and,
@@ -76,6 +91,7 @@ def _jax() -> types.SimpleNamespace:
         clip_by_value=jnp.clip,
         concat=jnp.concatenate,
         cos=jnp.cos,
+        einsum=jnp.einsum,
         equal=jnp.equal,
         exp=jnp.exp,
         floor=jnp.floor,
@@ -86,6 +102,8 @@ def _jax() -> types.SimpleNamespace:
         range=functools.partial(jnp.arange, dtype=np.int32),
         reduce_max=reduce_max,
         reduce_min=reduce_min,
+        reduce_prod=np.prod,  # of a shape, which JAX knows
+        reduce_sum=reduce_sum,
         repeat=jnp.repeat,
         reshape=jnp.reshape,
         round=jnp.round,
@@ -93,6 +111,7 @@ def _jax() -> types.SimpleNamespace:
         shape=jnp.shape,
         sin=jnp.sin,
         sqrt=jnp.sqrt,
+        square=jnp.square,
         stack=jnp.stack,
         transpose=jnp.transpose,
         where=jnp.where,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from mnistpipe.pipeline import draws, warp
+from mnistpipe.pipeline import draws, ops, warp
 from mnistpipe.pipeline.transform import (
     Drawn,
     Shape,
@@ -53,6 +53,7 @@ class ElasticDistortion(Transform):
     """
 
     drawn_per_pixel: ClassVar[bool] = True
+    runs_in_jax: ClassVar[bool] = True
     keeps_range: ClassVar[bool] = True
 
     alpha: float
@@ -82,8 +83,9 @@ class ElasticDistortion(Transform):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Moves pictures [B, H, W, C] by the drawn displacements."""
+        xp = ops.of(images)
         moved = self._sample(images, drawn, self.fill_value, self.interpolation)
-        return tf.cast(moved, tf.float32)
+        return xp.cast(moved, tf.float32)
 
     def apply_to_mask(self, mask: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Moves a mask, its dtype kept; "constant" fills it with 0."""
@@ -96,13 +98,14 @@ class ElasticDistortion(Transform):
         fill_value: float,
         interpolation: str,
     ) -> tf.Tensor:
+        xp = ops.of(images)
         height, width, _ = warp.sizes(images)
-        row = tf.cast(tf.range(height), tf.float32)[:, None] + drawn["row"]
-        column = tf.cast(tf.range(width), tf.float32) + drawn["column"]
+        row = xp.cast(xp.range(height), tf.float32)[:, None] + drawn["row"]
+        column = xp.cast(xp.range(width), tf.float32) + drawn["column"]
         return warp.sample(
             images,
-            tf.reshape(row, [-1, height * width]),
-            tf.reshape(column, [-1, height * width]),
+            xp.reshape(row, [-1, height * width]),
+            xp.reshape(column, [-1, height * width]),
             fill_mode=self.fill_mode,
             fill_value=fill_value,
             interpolation=interpolation,
@@ -124,15 +127,17 @@ def gaussian_filter(field: tf.Tensor, sigma: float) -> tf.Tensor:
     Returns:
       float32[B, H, W].
     """
-    _, height, width = tf.unstack(tf.shape(field))
+    xp = ops.of(field)
+    height, width = xp.shape(field)[1], xp.shape(field)[2]
     kernel = _gaussian_kernel(sigma)
-    rows, columns = _band(kernel, height), _band(kernel, width)
-    grid = tf.round(tf.cast(field, tf.float64) * 2.0**_FIELD_BITS)
-    grid = tf.einsum("ij,bjk->bik", rows, grid)
-    grid = tf.round(grid * 2.0**-_KERNEL_BITS)
-    grid = tf.einsum("bij,jk->bik", grid, columns)
-    grid *= 2.0 ** -(_FIELD_BITS + _KERNEL_BITS)
-    return tf.cast(grid, tf.float32)
+    with ops.float64(xp):
+        rows, columns = _band(kernel, height, xp), _band(kernel, width, xp)
+        grid = xp.round(xp.cast(field, tf.float64) * 2.0**_FIELD_BITS)
+        grid = xp.einsum("ij,bjk->bik", rows, grid)
+        grid = xp.round(grid * 2.0**-_KERNEL_BITS)
+        grid = xp.einsum("bij,jk->bik", grid, columns)
+        grid *= 2.0 ** -(_FIELD_BITS + _KERNEL_BITS)
+        return xp.cast(grid, tf.float32)
 
 
 def _gaussian_kernel(sigma: float) -> np.ndarray:
@@ -143,12 +148,12 @@ def _gaussian_kernel(sigma: float) -> np.ndarray:
     return np.round(weights / weights.sum() * 2.0**_KERNEL_BITS)
 
 
-def _band(kernel: np.ndarray, size: tf.Tensor) -> tf.Tensor:
+def _band(kernel: np.ndarray, size: tf.Tensor | int, xp: Any) -> tf.Tensor:
     """float64[size, size]: the weight of pixel j for pixel i."""
     radius = len(kernel) // 2
-    pixel = tf.range(size)
+    pixel = xp.range(size)
     offset = pixel[:, None] - pixel
-    weight = tf.gather(
-        kernel, tf.clip_by_value(offset, -radius, radius) + radius
+    weight = xp.gather(
+        kernel, xp.clip_by_value(offset, -radius, radius) + radius
     )
-    return tf.where(tf.abs(offset) <= radius, weight, 0.0)
+    return xp.where(xp.abs(offset) <= radius, weight, 0.0)

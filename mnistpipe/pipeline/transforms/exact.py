@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from mnistpipe.pipeline import ops
+
 # A float64 holds every integer up to 2**53; 28 bits a value leave room for
 # 2**25 of them in a sum. float32 itself has 24.
 SUM_BITS = 53
@@ -28,13 +30,15 @@ def to_grid(values: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:
 
     Returns:
       float64[B, ...] holding integers in [−2**bits, 2**bits], and the unit
-      that they count, float64[B, 1, ...].
+      that they count, float64[B, 1, ...]. In JAX, call this function within
+      ``ops.float64``.
     """
-    values = tf.cast(values, tf.float64)
-    axes = list(range(1, values.shape.rank))
-    largest = tf.reduce_max(tf.abs(values), axes, keepdims=True)
-    unit = tf.where(largest > 0, largest, 1.0) * 2.0**-bits
-    return tf.round(values / unit), unit
+    xp = ops.of(values)
+    values = xp.cast(values, tf.float64)
+    axes = list(range(1, len(values.shape)))
+    largest = xp.reduce_max(xp.abs(values), axes, keepdims=True)
+    unit = xp.where(largest > 0, largest, 1.0) * 2.0**-bits
+    return xp.round(values / unit), unit
 
 
 def mean(images: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
@@ -46,7 +50,9 @@ def mean(images: tf.Tensor, axes: Sequence[int]) -> tf.Tensor:
     Returns:
       float32, each axis of ``axes`` of length 1.
     """
-    counts, unit = to_grid(images, _VALUE_BITS)
-    total = tf.reduce_sum(counts, axes, keepdims=True) * unit
-    number = tf.reduce_prod([tf.shape(images)[axis] for axis in axes])
-    return tf.cast(total / tf.cast(number, tf.float64), tf.float32)
+    xp = ops.of(images)
+    with ops.float64(xp):
+        counts, unit = to_grid(images, _VALUE_BITS)
+        total = xp.reduce_sum(counts, axes, keepdims=True) * unit
+        number = xp.reduce_prod([xp.shape(images)[axis] for axis in axes])
+        return xp.cast(total / xp.cast(number, tf.float64), tf.float32)

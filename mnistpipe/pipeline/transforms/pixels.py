@@ -178,6 +178,7 @@ class Contrast(Transform):
 
     moves_pixels: ClassVar[bool | None] = False
     keeps_range: ClassVar[bool] = True
+    runs_in_jax: ClassVar[bool] = True
 
     factor: Interval
     value_range: tuple[float, float] = (0.0, 255.0)
@@ -196,11 +197,12 @@ class Contrast(Transform):
 
     def apply(self, images: tf.Tensor, drawn: Drawn) -> tf.Tensor:
         """Stretches or flattens."""
-        images = tf.cast(images, tf.float32)
+        xp = ops.of(images)
+        images = xp.cast(images, tf.float32)
         factor = per_example(drawn["factor"])
         # x is multiplied alone, so that a factor of 1 keeps every bit.
         changed = images * factor + exact.mean(images, (1, 2)) * (1 - factor)
-        return tf.clip_by_value(changed, *self.value_range)
+        return xp.clip_by_value(changed, *self.value_range)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
