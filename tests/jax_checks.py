@@ -4,7 +4,9 @@ import helpers
 import jax
 import keras
 import numpy as np
+import pytest
 import step_inspection
+import tensorflow as tf
 from keras.src.backend.jax import trainer
 
 from mnistpipe import pipeline
@@ -17,8 +19,9 @@ RECIPE = helpers.quick_recipe(
     width_shift=0.1,
     shear=5,
     zoom=0.1,
-    noise=0.1,
+    elastic_alpha=8,
     erasing=0.5,
+    noise=0.1,
     learning_rate=0.01,
 )
 
@@ -38,6 +41,20 @@ def test_a_model_that_holds_the_layer_trains(rng):
     model.compile("sgd", "mse", jit_compile=True)
     model.fit(images, np.zeros((12, 2)), batch_size=4, verbose=0)
     assert layer.get_weights() == [5]
+
+
+def test_the_layer_in_tf_data_needs_keys(rng):
+    steps = [pipeline.RandomAffine(rotation=20), pipeline.Rescale(1 / 255)]
+    images = rng.integers(0, 256, (12, 8, 6, 3)).astype(np.uint8)
+    keys = pipeline.example_keys(3, 5, np.arange(12))
+    layer = layers.Augment(steps, seed=3)
+    dataset = tf.data.Dataset.from_tensors((images, keys))
+    (batch,) = dataset.map(lambda x, key: layer(x, keys=key, training=True))
+    np.testing.assert_array_equal(batch, pipeline.Compose(steps)(images, keys))
+    (batch,) = dataset.map(lambda x, _: layer(x))
+    np.testing.assert_array_equal(batch, pipeline.Compose(steps[1:])(images))
+    with pytest.raises(ValueError, match=r"Expected keys .* Received: no keys"):
+        dataset.map(lambda x, _: layer(x, training=True))
 
 
 def feed_of(path, tmp_path, recipe=RECIPE):

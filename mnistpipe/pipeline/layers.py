@@ -53,7 +53,8 @@ class Augment(keras.layers.Layer):
     transforms that draw nothing are applied, such as Rescale. Everything
     compiles with XLA, so the model may keep ``jit_compile``. A parallel
     ``tf.data`` map would increase the count in any order: pass ``keys``
-    there, or use ``augmented_dataset``.
+    there, or use ``augmented_dataset``. Under JAX a ``tf.data`` map needs
+    keys, since TensorFlow cannot count in a variable of JAX.
 
     Give every layer of a model its own seed: two layers with the same seed
     draw alike.
@@ -87,6 +88,13 @@ class Augment(keras.layers.Layer):
             aggregation=_FIRST_REPLICA,
         )
 
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the layer; within tf.data also under JAX."""
+        if _in_jax() and tf.is_symbolic_tensor(images):
+            # Keras would convert TensorFlow's tensors to JAX' arrays.
+            return self.call(images, *args, **kwargs)
+        return super().__call__(images, *args, **kwargs)
+
     def call(
         self,
         images: tf.Tensor,
@@ -107,12 +115,20 @@ class Augment(keras.layers.Layer):
         Returns:
           Pictures of the pipeline's dtype, which is float32 by default;
           with masks, (pictures, masks).
+
+        Raises:
+          ValueError: keys are missing in a tf.data map under JAX.
         """
         _check_channels(images.shape)
         if not training:
             return self._evaluate(images, masks=masks)
         if keys is None and self.augment.needs_keys:
             single = len(images.shape) == 3
+            if _in_jax() and not ops.is_jax(images):
+                raise ValueError(
+                    "Expected keys for pictures in a tf.data map under JAX. "
+                    "Received: no keys"
+                )
             if _in_jax():
                 keys = self._next_jax_keys(images.shape[0])
             else:
