@@ -137,8 +137,10 @@ def equality(folder: pathlib.Path, archs: list[str]) -> None:
         )
 
 
-def kills(folder: pathlib.Path, number: int, seed: int, processes: int) -> None:
-    """Kills one process at a random moment, resumes, and compares the end."""
+def kills(
+    folder: pathlib.Path, number: int, seed: int, processes: int, name: str
+) -> None:
+    """Ends one process at a random moment, resumes, and compares the end."""
     env = environment(folder)
     draw = random.Random(seed)
     flags = ("--arch=quick65k", "--save_every=5")
@@ -166,7 +168,7 @@ def kills(folder: pathlib.Path, number: int, seed: int, processes: int) -> None:
         time.sleep(moment)
         victim = _child(launcher.pid, place)
         if victim:
-            os.kill(victim, signal.SIGKILL)
+            os.kill(victim, signal.Signals[name])
         began = time.monotonic()
         status = launcher.wait(60)
         ended = time.monotonic() - began
@@ -258,6 +260,7 @@ def main() -> None:
     parser.add_argument("--archs", default=",".join(RECIPES))
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--signal", default="SIGKILL")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -266,7 +269,9 @@ def main() -> None:
         if given.section == "equality":
             equality(folder, given.archs.split(","))
         elif given.section == "kills":
-            kills(folder, given.kills, given.seed, given.processes)
+            kills(
+                folder, given.kills, given.seed, given.processes, given.signal
+            )
         else:
             speed(folder, given.rounds)
 

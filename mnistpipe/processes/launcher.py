@@ -52,6 +52,8 @@ class _Child:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            # A terminal's Ctrl-C reaches the launcher, which passes it on.
+            start_new_session=True,
         )
         self.shown = shown
         self.killed = False  # by the launcher
@@ -114,7 +116,10 @@ def run(options: ProcessOptions) -> int:
     # Processes that have only lost another one do not tell why.
     cause = min(failed, key=lambda c: c.process.returncode in _LOSSES)
     status = cause.process.returncode
-    if status == INTERRUPTED or (status < 0 and asked()):
+    if status < 0 and asked():
+        print("\nInterrupted before the training began.", file=sys.stderr)
+        return INTERRUPTED
+    if status == INTERRUPTED:
         return INTERRUPTED
     return _explain(cause, status)
 
