@@ -205,6 +205,14 @@ def test_what_cannot_be_mixed_is_refused(rng):
             pipeline.CutMix(**fields)
     with pytest.raises(ValueError, match=r"MixUp\.classes to be an integer"):
         pipeline.MixUp(classes=0)
+    few = pipeline.MixUp(classes=3)
+    words = (
+        r"labels of 0 to 2 for MixUp\(classes=3\). Received: labels of 0 to 3"
+    )
+    with pytest.raises(ValueError, match=words):
+        pipeline.host_dataset(
+            images, np.arange(COUNT) % 4, stream, AUGMENT, mix=few
+        )
     mix = pipeline.MixUp(0.3, classes=4)
     mix(keys(2), (images[:2], labels[:2]), (images[2:4], labels[2:4]))
     assert pickle.loads(pickle.dumps(mix)) == mix

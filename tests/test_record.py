@@ -162,6 +162,9 @@ def test_the_best_watched_epoch_cannot_be_mistaken_for_the_score():
     assert words in " ".join(summary.summary(FULL).split())
     assert RECORD.best_watched_epoch is None
     assert RECORD.best_watched() == ""
+    # Without a documented score nobody has chosen so.
+    quick = dataclasses.replace(FULL, recipe=RECIPES["quick65k"])
+    assert quick.best_watched().startswith("the best epoch on the test set: 99")
     nothing = dataclasses.replace(FULL, history={"test_accuracy": (None,) * 3})
     assert nothing.best_watched() == ""
 

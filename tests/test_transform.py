@@ -375,5 +375,7 @@ def test_bad_calls_are_one_line(images, keys, message):
 
 @pytest.mark.parametrize("bad", [3, "flip", None, pipeline.Rescale])
 def test_only_transforms_compose(bad):
+    with pytest.raises(TypeError, match=r"Expected a list .*: RandomAffine"):
+        pipeline.Compose(pipeline.RandomAffine())
     with pytest.raises(TypeError, match="Expected transforms"):
         pipeline.Compose([bad])

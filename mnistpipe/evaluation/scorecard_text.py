@@ -35,7 +35,7 @@ def _head(scorecard: Mapping[str, Any]) -> str:
     rows.append(
         (
             "test set",
-            f"{test['name']}, {test['examples']:,} images, "
+            f"{test['name']}, {_images(test['examples'])}, "
             f"{test['preparation']}; SHA-256 {test['fingerprint'][:16]}…",
         )
     )
@@ -63,11 +63,15 @@ def accuracy_text(figures: Mapping[str, Any]) -> str:
     interval = figures["interval"]
     wrong = figures["examples"] - figures["correct"]
     return (
-        f"{figures['accuracy']:.2%} of {figures['examples']:,} images "
+        f"{figures['accuracy']:.2%} of {_images(figures['examples'])} "
         f"({wrong:,} wrong), {interval['method']} interval "
         f"{interval['low']:.2%} to {interval['high']:.2%} at "
         f"{interval['level']:.0%}"
     )
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def tta_text(tta: Mapping[str, int]) -> str:

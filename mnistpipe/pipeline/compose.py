@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -39,6 +39,10 @@ class Compose:
     def __init__(
         self, transforms: Sequence[Transform | Compose], dtype: str = "float32"
     ) -> None:
+        if not isinstance(transforms, Iterable):
+            raise TypeError(
+                f"Expected a list of transforms. Received: {transforms!r}"
+            )
         flat: list[Transform] = []
         for transform in transforms:
             if isinstance(transform, Compose):

@@ -184,6 +184,8 @@ def host_dataset(
     first = tf.nest.flatten(images)[0]
     checks.warn_of_ranges(augment.transforms, checks.range_of(first[:64]))
     rest = _targets(targets, sample_weight, stream)
+    if mix is not None:
+        mix.check_labels(rest[:1])
 
     def examples(index: tf.Tensor, key: tf.Tensor) -> tuple[Any, ...]:
         return augment(_rows(images, index), key), *_rows(rest, index)

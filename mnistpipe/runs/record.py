@@ -16,7 +16,7 @@ from mnistpipe import safejson
 from mnistpipe.data import files
 from mnistpipe.data.examples import data_error
 from mnistpipe.errors import UserError
-from mnistpipe.recipes import Interval, Recipe, RunOptions
+from mnistpipe.recipes import Interval, Recipe, RunOptions, documented
 from mnistpipe.runs import backends, runfolder
 
 _MAX_BYTES = 1 << 26  # a history of 100,000 epochs
@@ -298,10 +298,13 @@ class RunRecord(Provenance):
         own = "not measured"
         if self.test_accuracy is not None:
             own = f"{self.test_accuracy:.2%}"
+        chosen = ""
+        if self.recipe.arch in documented.SCORES:
+            chosen = ", as the document seems to have chosen"
         return (
-            "the best epoch on the test set, as the document seems to have "
-            f"chosen: {self.watched[epoch]:.2%} (epoch {epoch + 1}); the "
-            f"run's own score is {own}"
+            f"the best epoch on the test set{chosen}: "
+            f"{self.watched[epoch]:.2%} (epoch {epoch + 1}); the run's own "
+            f"score is {own}"
         )
 
     def which_weights(self) -> str:

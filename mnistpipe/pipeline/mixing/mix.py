@@ -210,6 +210,27 @@ class Mix:
         blended = _blend(first, second, tf.cast(part, tf.float64))
         return tf.cast(blended, tf.float32)
 
+    def check_labels(self, labels: Any) -> None:
+        """Refuses integers that are no class, which would become all zeros.
+
+        Args:
+          labels: an array, or a structure of such.
+
+        Raises:
+          ValueError: a label is negative, or at least ``classes``.
+        """
+        for one in tf.nest.flatten(labels):
+            values = np.asarray(one)
+            if self.classes is None or values.dtype.kind not in "iu":
+                continue
+            low, high = values.min(initial=0), values.max(initial=0)
+            if low < 0 or high >= self.classes:
+                raise ValueError(
+                    f"Expected labels of 0 to {self.classes - 1} for "
+                    f"{type(self).__name__}(classes={self.classes}). "
+                    f"Received: labels of {low} to {high}"
+                )
+
     def _soft(self, labels: tf.Tensor) -> tf.Tensor:
         """float32 labels: as they are, or one-hot."""
         if labels.dtype.is_floating:
