@@ -112,27 +112,35 @@ def same_bits(one: pathlib.Path, other: pathlib.Path) -> bool:
 
 
 def equality(folder: pathlib.Path, archs: list[str]) -> None:
-    """Prints how far weights differ after 32 steps on 1, 2 and 4 processes."""
+    """Prints how far weights differ after 32 steps on 1, 2 and 4 processes.
+
+    The run "2 x 2" has two processes of two devices each.
+    """
     env = in_float64(folder)
+    two_devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     for arch in archs:
         runs = {}
-        for name, processes in (("1", 1), ("2", 2), ("2 again", 2), ("4", 4)):
+        for name in ("1", "2", "2 again", "4", "2 x 2"):
             runs[name] = folder / f"{arch}-{name.replace(' ', '-')}"
             subprocess.run(
                 [
                     *(sys.executable, __file__, "float64"),
-                    *command(runs[name], processes, f"--arch={arch}"),
+                    *command(runs[name], int(name[0]), f"--arch={arch}"),
                 ],
-                env=env,
+                env={**env, **(two_devices if name == "2 x 2" else {})},
                 stdout=subprocess.DEVNULL,
                 check=True,
             )
-        two, four = (difference(runs["1"], runs[n]) for n in ("2", "4"))
-        bits = "same" if same_bits(runs["2"], runs["2 again"]) else "OTHER"
+        differences = ", ".join(
+            f"{name} processes by {difference(runs['1'], runs[name]):.1e}"
+            for name in ("2", "4", "2 x 2")
+        )
+        twice = same_bits(runs["2"], runs["2 again"])
+        devices = same_bits(runs["4"], runs["2 x 2"])
         print(
-            f"{arch}: after {state(runs['1']).step} steps in float64, "
-            f"2 processes differ by {two:.1e}, 4 by {four:.1e}; 2 processes "
-            f"twice: {bits} bits",
+            f"{arch}: after {state(runs['1']).step} steps in float64 weights "
+            f"differ from those of 1 process: {differences}; same bits: 2 "
+            f"processes twice {twice}, 4 and 2 x 2 {devices}",
             flush=True,
         )
 
