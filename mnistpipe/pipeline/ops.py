@@ -12,7 +12,7 @@ import contextlib
 import functools
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,10 @@ def _jax() -> types.SimpleNamespace:
         limits = np.iinfo(dtype)
         return jnp.clip(x, limits.min, limits.max).astype(dtype)
 
-    def reduce_min(x: Any, axes: Sequence[int], keepdims: bool) -> Any:
-        return jnp.min(x, tuple(axes), keepdims=keepdims)
-
-    def reduce_max(x: Any, axes: Sequence[int], keepdims: bool) -> Any:
-        return jnp.max(x, tuple(axes), keepdims=keepdims)
-
-    def reduce_sum(x: Any, axes: Sequence[int], keepdims: bool) -> Any:
-        return jnp.sum(x, tuple(axes), keepdims=keepdims)
+    def reduction(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda x, axes, keepdims: function(
+            x, tuple(axes), keepdims=keepdims
+        )
 
     return types.SimpleNamespace(
         abs=jnp.abs,
@@ -100,10 +96,10 @@ def _jax() -> types.SimpleNamespace:
         maximum=jnp.maximum,
         minimum=jnp.minimum,
         range=functools.partial(jnp.arange, dtype=np.int32),
-        reduce_max=reduce_max,
-        reduce_min=reduce_min,
+        reduce_max=reduction(jnp.max),
+        reduce_min=reduction(jnp.min),
         reduce_prod=np.prod,  # of a shape, which JAX knows
-        reduce_sum=reduce_sum,
+        reduce_sum=reduction(jnp.sum),
         repeat=jnp.repeat,
         reshape=jnp.reshape,
         round=jnp.round,
