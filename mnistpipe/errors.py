@@ -1,4 +1,6 @@
-"""Errors that a user can cause: one line of text and an exit status."""
+"""How a binary ends: errors of one line that a user can cause, statuses."""
+
+INTERRUPTED = 130  # the status that a shell reports after Ctrl-C
 
 
 class UserError(ValueError):

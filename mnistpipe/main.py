@@ -26,6 +26,7 @@ from typing import NoReturn
 
 from mnistpipe import data, recipes
 from mnistpipe.cli import app, flags
+from mnistpipe.errors import INTERRUPTED
 from mnistpipe.processes import launcher
 from mnistpipe.processes import options as process_options
 from mnistpipe.processes.options import ProcessOptions
@@ -34,7 +35,6 @@ from mnistpipe.runs import backends, runfolder, summary
 from mnistpipe.runs.runfolder import RunFolder
 from mnistpipe.training import resume
 
-INTERRUPTED = 130  # the status that a shell reports after Ctrl-C
 # Gives every process of a group a folder, when one opens the run folder.
 Share = Callable[
     [AbstractContextManager[RunFolder]], AbstractContextManager[RunFolder]

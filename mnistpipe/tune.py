@@ -20,7 +20,7 @@ from absl import flags as absl_flags
 
 from mnistpipe import data
 from mnistpipe.cli import app, flags
-from mnistpipe.errors import UsageError
+from mnistpipe.errors import INTERRUPTED, UsageError
 from mnistpipe.recipes import Recipe, RecipeError, RunOptions
 from mnistpipe.sweep import roles, space
 from mnistpipe.sweep.options import SweepOptions
@@ -31,7 +31,6 @@ from mnistpipe.sweep.settings import (
     trial_options,
 )
 
-INTERRUPTED = 130  # what a shell reports after Ctrl-C
 # A worker takes everything else from the sweep's folder.
 _OF_A_WORKER = {"role", "run_dir", "chief_address", "worker_id"}
 

@@ -12,9 +12,8 @@ from absl import logging as absl_logging
 
 from mnistpipe import extras
 from mnistpipe.cli import flags, help
-from mnistpipe.errors import UserError
+from mnistpipe.errors import INTERRUPTED, UserError
 
-INTERRUPTED = 130  # what a shell reports after Ctrl-C
 _HELP = {"--help", "-help", "-h", "--helpshort", "-helpshort", "-?", "--?"}
 
 

@@ -28,8 +28,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from mnistpipe.errors import UserError
-from mnistpipe.processes.launcher import INTERRUPTED, LOST
+from mnistpipe.errors import INTERRUPTED, UserError
+from mnistpipe.processes.launcher import LOST
 from mnistpipe.processes.options import ProcessOptions, loopback
 from mnistpipe.runs import backends, runfolder
 from mnistpipe.runs.runfolder import RunFolder

@@ -16,11 +16,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from mnistpipe.errors import UserError
+from mnistpipe.errors import INTERRUPTED, UserError
 from mnistpipe.extras import require
 from mnistpipe.processes.options import VARIABLE, ProcessOptions
 
-INTERRUPTED = 130  # the status that a shell reports after Ctrl-C
 LOST = 71  # of a process that has lost another process
 # JAX aborts a process whose heartbeat finds no answer.
 _LOSSES = (LOST, -signal.SIGABRT)
