@@ -15,7 +15,7 @@ import pathlib
 from mnistpipe.cli import app, flags
 from mnistpipe.errors import UserError
 from mnistpipe.reports.options import ReportOptions
-from mnistpipe.runs import record, runfolder
+from mnistpipe.runs import finished, runfolder
 
 
 def main(argv: list[str]) -> None:
@@ -34,10 +34,7 @@ def main(argv: list[str]) -> None:
         page = sweep_report.html(folder)
         path = out or folder / sweep_report.NAME
     else:
-        runs = {
-            run: record.read(pathlib.Path(run) / runfolder.METRICS)
-            for run in options.runs
-        }
+        runs = {run: finished.read_record(run) for run in options.runs}
         from mnistpipe.reports import run_report
 
         page = run_report.html(

@@ -1,6 +1,7 @@
 """Trainings on several processes beside a training on one, and killed ones.
 
     python tools/group_check.py equality   # 1, 2 and 4 processes, float64
+    python tools/group_check.py losses     # the first steps, float32
     python tools/group_check.py kills --kills=10 --seed=1
     python tools/group_check.py speed      # images/s of 1 and 2 processes
 
@@ -145,6 +146,41 @@ def equality(folder: pathlib.Path, archs: list[str]) -> None:
         )
 
 
+def losses(folder: pathlib.Path, archs: list[str]) -> None:
+    """Prints how far the losses of the first 5 steps differ in float32.
+
+    Each of the 5 epochs has one batch, so the history has the loss of each
+    step.
+    """
+    env = environment(folder)
+    for arch in archs:
+        found = {}
+        for processes in (1, 2, 4):
+            run = folder / f"{arch}-losses-{processes}"
+            subprocess.run(
+                [
+                    *(*MAIN, *command(run, processes, f"--arch={arch}")),
+                    *("--train_examples=100", "--epochs=5"),
+                    "--validation=none",
+                ],
+                env=env,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+            metrics = json.loads((run / "metrics.json").read_text())
+            found[processes] = np.array(metrics["history"]["loss"])
+        differences = ", ".join(
+            f"{processes} processes by "
+            f"{np.abs(found[processes] - found[1]).max():.1e}"
+            for processes in (2, 4)
+        )
+        print(
+            f"{arch}: the losses of {len(found[1])} steps in float32 differ "
+            f"from those of 1 process: {differences}",
+            flush=True,
+        )
+
+
 def kills(
     folder: pathlib.Path, number: int, seed: int, processes: int, name: str
 ) -> None:
@@ -215,16 +251,21 @@ def speed(folder: pathlib.Path, rounds: int) -> None:
 
     There are as many cores as processes. The figures are those of 11 epochs
     less those of 1 epoch, so that neither the start nor the compilation counts,
-    except for the differences between two compilations.
+    except for the differences between two compilations. One process with
+    batches of half the size shows what a process of two pays for its small
+    share alone, without the other one.
     """
     env = environment(folder)
     cores = sorted(os.sched_getaffinity(0))
     for count in range(rounds):
-        for processes in (1, 2):
+        for processes, batch in ((1, 100), (1, 50), (2, 100)):
             figures = []
             for epochs in (1, 11):
-                run = folder / f"speed-{count}-{processes}-{epochs}"
-                flags = (f"--epochs={epochs}", "--validation=none")
+                run = folder / f"speed-{count}-{processes}-{batch}-{epochs}"
+                flags = (
+                    *(f"--epochs={epochs}", f"--batch_size={batch}"),
+                    "--validation=none",
+                )
                 before = np.array(_used())
                 os.sched_setaffinity(0, cores[:processes])  # of children, too
                 subprocess.run(
@@ -242,9 +283,9 @@ def speed(folder: pathlib.Path, rounds: int) -> None:
             seconds, cpu, sent = np.subtract(figures[1], figures[0])
             images = 10 * 100 * STEPS
             print(
-                f"round {count}, {processes} process(es): "
+                f"round {count}, {processes} process(es), batches of {batch}: "
                 f"{images / seconds:.0f} images/s, {1e3 * cpu / images:.2f} ms "
-                f"of CPU an image, {sent / (10 * STEPS):,.0f} bytes a step",
+                f"of CPU an image, {sent * batch / images:,.0f} bytes a step",
                 flush=True,
             )
 
@@ -263,7 +304,9 @@ def main() -> None:
     if sys.argv[1:2] == ["float64"]:
         main_in_float64()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("section", choices=("equality", "kills", "speed"))
+    parser.add_argument(
+        "section", choices=("equality", "losses", "kills", "speed")
+    )
     parser.add_argument("--archs", default=",".join(RECIPES))
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--processes", type=int, default=2)
@@ -275,6 +318,8 @@ def main() -> None:
         folder = pathlib.Path(name)
         if given.section == "equality":
             equality(folder, given.archs.split(","))
+        elif given.section == "losses":
+            losses(folder, given.archs.split(","))
         elif given.section == "kills":
             kills(
                 folder, given.kills, given.seed, given.processes, given.signal

@@ -45,12 +45,12 @@ class FinishedRun:
         }
 
 
-def read(path: str) -> FinishedRun:
-    """Reads a run's folder.
+def read_record(path: str) -> RunRecord:
+    """Reads the figures in a run's folder.
 
     Raises:
-      DataError: one line: there is no folder or no finished run, or a file is
-        damaged.
+      DataError: one line: there is no folder or no metrics.json in it, or the
+        file is damaged.
     """
     folder = pathlib.Path(path)
     place = folder / runfolder.METRICS
@@ -61,10 +61,19 @@ def read(path: str) -> FinishedRun:
             raise data_error(path, wanted, got)
         if not place.exists():
             raise data_error(path, wanted, files.names_in(folder))
-    run = FinishedRun(path, record.read(place))
+    return record.read(place)
+
+
+def read(path: str) -> FinishedRun:
+    """Reads a run's folder.
+
+    Raises:
+      DataError: one line: as `read_record`, or the network is missing.
+    """
+    run = FinishedRun(path, read_record(path))
     if not run.network.is_file():
         wanted = f"the run's network, {run.record.weights}"
-        raise data_error(path, wanted, files.names_in(folder))
+        raise data_error(path, wanted, files.names_in(pathlib.Path(path)))
     return run
 
 
