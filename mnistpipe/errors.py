@@ -1,4 +1,4 @@
-"""How a binary ends: errors of one line that a user can cause, statuses."""
+"""Errors that a user can cause, with their exit statuses."""
 
 INTERRUPTED = 130  # the status that a shell reports after Ctrl-C
 

@@ -18,6 +18,7 @@ docs/processes.md tells how to do so on many machines.
 """
 
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import Callable
@@ -79,6 +80,8 @@ def _resume(path: str, share: Share) -> int:
         given = flags.given()
         for name in recipes.specs(ProcessOptions):
             given.pop(name, None)
+        if folder.path != pathlib.Path(path):  # a temporary folder
+            given.pop("run_dir", None)  # Process 0 compares it.
         given["resume"] = str(folder.path)
         recipe, options = resume.settings(folder, given)
         done = resume.finished(folder, recipe)

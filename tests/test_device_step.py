@@ -226,18 +226,21 @@ def test_both_paths_show_the_same_pictures_to_the_last_bit(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_both_paths_have_the_same_losses_at_each_of_20_steps(tmp_path):
-    """Without dropout, whose masks XLA draws differently."""
+    """Without dropout, whose masks XLA draws differently.
+
+    Adam amplifies the rounding of the first steps, so the steps are small.
+    """
+    recipe = MOVED.replace(learning_rate=1e-4)
     host, device = (
-        losses_of(feed_of(MOVED, tmp_path, narrow(), **options))
+        losses_of(feed_of(recipe, tmp_path, narrow(), **options))
         for options in (
             {"input": "host", "jit_compile": "off"},
             {"input": "device", "jit_compile": "on"},
         )
     )
     assert len(host) == 20 and len(np.unique(host)) == 20
-    np.testing.assert_allclose(device, host, rtol=1e-4)
+    np.testing.assert_allclose(device, host, rtol=1e-5)
 
 
 def narrow():

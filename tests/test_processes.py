@@ -13,6 +13,7 @@ import pytest
 
 from mnistpipe import pipeline
 from mnistpipe.errors import UserError
+from mnistpipe.processes import launcher as launcher_module
 from mnistpipe.processes.options import ProcessOptions
 from mnistpipe.runs import record
 from mnistpipe.training import checkpoint
@@ -45,8 +46,12 @@ ADDRESS = "127.0.0.1:4321"
         ),
         (
             {"coordinator": ADDRESS},
-            {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"},
-            (2, 0),
+            # The processes of mpirun inherit those of Slurm's batch script.
+            {
+                **{"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"},
+                **{"SLURM_NTASKS": "8", "SLURM_PROCID": "0"},
+            },
+            (2, 1),
         ),
     ],
 )
@@ -62,8 +67,12 @@ def test_number_and_place(given, environ, expected):
         ({"process": 1}, "expected --coordinator=host:port beside --process=1"),
         ({"coordinator": "host"}, "expected host:port .* got host"),
         ({"coordinator": "host:99999", "processes": 2}, "port of 1 to 65535"),
-        ({"coordinator": ADDRESS}, "processes: .* SLURM_NTASKS or OMPI"),
+        ({"coordinator": ADDRESS}, "processes: .* OMPI_.*SIZE or SLURM_NTASKS"),
         ({"coordinator": ADDRESS, "processes": 2}, "process: .*SLURM_PROCID"),
+        (
+            {"coordinator": ADDRESS, "processes": 1, "process": 0},
+            "expected at least 2 beside --coordinator, got 1",
+        ),
         (
             {"coordinator": ADDRESS, "processes": 2, "process": 2},
             "one of 0 to 1 for 2 processes, got 2",
@@ -144,6 +153,73 @@ def test_another_backend_is_refused(tmp_path):
     (line,) = done.stderr.splitlines()
     assert "expected KERAS_BACKEND=jax" in line
     assert not any(tmp_path.iterdir())
+
+
+LAUNCHED = """
+import sys
+from mnistpipe.processes import launcher
+from mnistpipe.processes.options import ProcessOptions
+
+launcher.require = lambda *_: None  # The child needs no JAX.
+sys.orig_argv = [sys.executable, "-c", sys.argv[1]]
+sys.exit(launcher.run(ProcessOptions(processes=2)))
+"""
+CHILD = """
+import pathlib, signal, sys, tempfile, time
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
+
+"""
+
+
+def launched(child):
+    """Starts the launcher with two processes that run some other code."""
+    return subprocess.Popen(
+        [sys.executable, "-c", LAUNCHED, CHILD + child],
+        env=environment(KERAS_BACKEND=""),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_second_signal_ends_all_processes():
+    # The launcher prints process 0's lines once it has taken the signals.
+    child = (
+        "signal.signal(signal.SIGTERM, lambda *_: say('noted'))\n"
+        "time.sleep(1)\nsay('ready')\ntime.sleep(60)"
+    )
+    with launched(child) as launcher:
+        assert launcher.stderr.readline() == "ready\n"
+        launcher.send_signal(signal.SIGINT)
+        assert launcher.stderr.readline() == "noted\n"
+        launcher.send_signal(signal.SIGINT)
+        (line,) = launcher.stderr.read().split("\n", 1)[1].splitlines()
+    assert "Ended at once; --resume goes on" in line
+    assert launcher.returncode == 130
+
+
+def test_a_line_of_a_log_hides_no_error():
+    child = (
+        "say('I0000 00:00:1.2 3 coordination_service.cc:2] Initializing')\n"
+        "say('error: wrong')\nsys.exit(2)"
+    )
+    with launched(child) as launcher:
+        assert launcher.stderr.read() == "error: wrong\n"
+    assert launcher.returncode == 2
+
+
+def test_temporary_files_of_a_killed_process_are_removed():
+    child = (
+        "folder = pathlib.Path(tempfile.mkdtemp())\n"
+        "(folder / 'file').write_text('')\nsay(folder)\n"
+        "signal.raise_signal(signal.SIGKILL)"
+    )
+    with launched(child) as launcher:
+        folder, _ = launcher.stderr.read().splitlines()
+    assert launcher.returncode == 1
+    assert not pathlib.Path(folder).parent.exists()
+    assert pathlib.Path(folder).parents[1].exists()
 
 
 FLAGS = (
@@ -239,7 +315,8 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     assert "process 1 was ended by SIGKILL" in line
 
     # Without the launcher's choices, as on two hosts.
-    resume = (f"--resume={path}", f"--coordinator={ADDRESS}", "--processes=2")
+    address = f"127.0.0.1:{launcher_module._free_port()}"
+    resume = (f"--resume={path}", f"--coordinator={address}", "--processes=2")
     other = subprocess.Popen(
         command(*resume, "--process=1"),
         env=jax_environment,
@@ -247,17 +324,21 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
         stdout=subprocess.PIPE,
         text=True,
     )
-    done = subprocess.run(
-        command(*resume, "--process=0"),
-        env=jax_environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "test accuracy" in done.stdout
-    assert "test accuracy" not in other.communicate(timeout=40)[0]
-    assert other.returncode == 0
+    try:
+        done = subprocess.run(
+            # The run folder may be named twice, as without a group.
+            command(*resume, "--process=0", f"--run_dir={path}"),
+            env=jax_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "test accuracy" in done.stdout
+        assert "test accuracy" not in other.communicate(timeout=40)[0]
+        assert other.returncode == 0
+    finally:
+        other.kill()
     for name, array in last_arrays(pair).items():
         np.testing.assert_array_equal(last_arrays(path)[name], array, name)
 
@@ -291,3 +372,29 @@ def test_parts_of_unequal_size_are_refused_in_one_line(
         "processes, such as 98 or 100, got 99"
     ]
     assert not (tmp_path / "run").exists()
+
+
+@needs_jax
+def test_other_flags_end_all_in_one_line(tmp_path, jax_environment):
+    address = f"127.0.0.1:{launcher_module._free_port()}"
+    flags = (*FLAGS, "--processes=2", f"--coordinator={address}")
+    started = [
+        subprocess.Popen(
+            command(*flags, f"--process={place}", f"--seed={place}"),
+            env=jax_environment,
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for place in range(2)
+    ]
+    try:
+        for process in started:
+            (line,) = process.communicate(timeout=120)[1].splitlines()
+            assert "of process 0 on every process, got others" in line
+            assert process.returncode == 2
+    finally:
+        for process in started:
+            process.kill()
+    assert not [*tmp_path.glob("runs/*")]

@@ -30,9 +30,8 @@ STEPS = 32
 MAIN = (sys.executable, "-m", "mnistpipe.main")
 
 
-def environment(folder: pathlib.Path) -> dict[str, str]:
-    """Returns the variables of a training with JAX, in float32 by default."""
-    (folder / "keras.json").write_text('{"floatx": "float64"}')
+def environment() -> dict[str, str]:
+    """Returns the variables of a training with JAX."""
     return {
         **os.environ,
         "KERAS_BACKEND": "jax",
@@ -42,8 +41,9 @@ def environment(folder: pathlib.Path) -> dict[str, str]:
 
 def in_float64(folder: pathlib.Path) -> dict[str, str]:
     """Returns the variables with which losses and metrics are float64."""
+    (folder / "keras.json").write_text('{"floatx": "float64"}')
     return {
-        **environment(folder),
+        **environment(),
         "JAX_ENABLE_X64": "1",
         "KERAS_HOME": str(folder),
     }
@@ -152,7 +152,7 @@ def losses(folder: pathlib.Path, archs: list[str]) -> None:
     Each of the 5 epochs has one batch, so the history has the loss of each
     step.
     """
-    env = environment(folder)
+    env = environment()
     for arch in archs:
         found = {}
         for processes in (1, 2, 4):
@@ -185,7 +185,7 @@ def kills(
     folder: pathlib.Path, number: int, seed: int, processes: int, name: str
 ) -> None:
     """Ends one process at a random moment, resumes, and compares the end."""
-    env = environment(folder)
+    env = environment()
     draw = random.Random(seed)
     flags = ("--arch=quick65k", "--save_every=5")
     reference = folder / "reference"
@@ -255,7 +255,7 @@ def speed(folder: pathlib.Path, rounds: int) -> None:
     batches of half the size shows what a process of two pays for its small
     share alone, without the other one.
     """
-    env = environment(folder)
+    env = environment()
     cores = sorted(os.sched_getaffinity(0))
     for count in range(rounds):
         for processes, batch in ((1, 100), (1, 50), (2, 100)):

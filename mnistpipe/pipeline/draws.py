@@ -243,10 +243,10 @@ class Draws:
     place: int
 
     def _bits(self, numbers: tf.Tensor, kind: int) -> tuple[tf.Tensor, ...]:
-        # int32 constants: uint32 ranges have no kernel outside of XLA.
         xp = ops.of(self.keys)
         domain = _u32(self.place * _DOMAINS_PER_TRANSFORM + kind)
         key = (self.keys[:, 0:1], self.keys[:, 1:2])
+        # The numbers are int32: uint32 ranges have no kernel outside of XLA.
         counter = (xp.cast(numbers, tf.uint32)[None], domain)
         return threefry2x32(key, counter)
 

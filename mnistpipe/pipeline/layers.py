@@ -24,11 +24,13 @@ _FIRST_REPLICA = (
     else tf.VariableAggregation.ONLY_FIRST_REPLICA
 )
 
+_BACKENDS = ("tensorflow", "jax")
 
-def _check_backend(*backends: str) -> None:
-    if keras.backend.backend() not in backends:
+
+def _check_backend() -> None:
+    if keras.backend.backend() not in _BACKENDS:
         raise ValueError(
-            f"Expected Keras' backend to be {' or '.join(backends)}, in which "
+            f"Expected Keras' backend to be {' or '.join(_BACKENDS)}, in which "
             f"the pipeline is written. Received: {keras.backend.backend()}"
         )
 
@@ -72,7 +74,7 @@ class Augment(keras.layers.Layer):
         seed: int,
         **kwargs: Any,
     ) -> None:
-        _check_backend("tensorflow", "jax")
+        _check_backend()
         # Pictures keep their precision under a mixed precision policy.
         super().__init__(autocast=False, **kwargs)
         self.augment = Compose.of(augment)
@@ -245,8 +247,8 @@ class Resident(keras.layers.Layer):
 
     The pictures are one tensor per device, made once, and each replica of a
     distributed model reads its own. Under JAX the pictures are a weight,
-    because a compiled step takes its arrays from there, and the index is
-    int32. The pictures are never saved: save the network instead.
+    because a compiled step receives only weights and batches, and the index
+    is int32. The pictures are never saved: save the network instead.
 
     Args:
       images: uint8 or float [N, H, W, C].
@@ -267,7 +269,7 @@ class Resident(keras.layers.Layer):
         augment: Compose | Transform | Sequence[Transform],
         devices: Sequence[str] = (),
     ) -> None:
-        _check_backend("tensorflow", "jax")
+        _check_backend()
         super().__init__(trainable=False, name="resident")
         self._augment = Compose.of(augment)
         self._evaluate = self._augment.deterministic()

@@ -1,6 +1,6 @@
 """One training on several processes, of one machine or of many, by JAX.
 
-    main ─ launcher ─► a process for each place ─ group.join ─► training
+    main ─ launcher ─► a process for each place ─ group.run ─► training
 
 The launcher starts the processes of this machine, waits for them, and ends
 all of them when one fails. The processes form a group: every process has the

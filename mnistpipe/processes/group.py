@@ -115,6 +115,12 @@ def _join(options: ProcessOptions) -> None:
         # By default everybody who reaches this machine reaches the port.
         coordinator_bind_address=address if loopback(address) else None,
     )
+    own, every = jax.local_device_count(), jax.device_count()
+    if every != own * options.processes:
+        raise UserError(
+            "processes: expected the same number of devices on every process, "
+            f"got {own} of {every} on process {options.process}"
+        )
     # JAX has taken SIGTERM, and passes it on to all processes.
     signal.signal(signal.SIGINT, lambda *_: signal.raise_signal(signal.SIGTERM))
     keras.distribution.set_distribution(
@@ -147,6 +153,11 @@ def devices() -> int:
     import jax
 
     return jax.device_count()
+
+
+def own_devices() -> int:
+    """Returns how many devices this process has; 1 for a lone process."""
+    return devices() // count()
 
 
 @contextlib.contextmanager
@@ -203,8 +214,8 @@ def check_same(what: str, text: str) -> None:
 def stop_together(step: int) -> None:
     """Raises KeyboardInterrupt on all processes before the same step.
 
-    All processes must call this function before each step. Some process must
-    have had SIGTERM or Ctrl-C.
+    All processes must call this function before each step. Nothing happens
+    until one of them has received SIGTERM or Ctrl-C.
 
     Args:
       step: number of the step, counted over all epochs.

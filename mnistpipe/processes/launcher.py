@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -20,41 +21,57 @@ from mnistpipe.errors import INTERRUPTED, UserError
 from mnistpipe.extras import require
 from mnistpipe.processes.options import VARIABLE, ProcessOptions
 
-LOST = 71  # of a process that has lost another process
+LOST = 71  # Exit status of a process that has lost another process.
 # JAX aborts a process whose heartbeat finds no answer.
 _LOSSES = (LOST, -signal.SIGABRT)
 _GRACE = 10.0  # seconds in which the other processes may end by themselves
 _POLL = 0.1  # seconds
 # C++ libraries log in this form.
 _LOG = re.compile(r"([IWEF])\d{4} \d\d:|WARNING: All log messages")
+# What is printed if a process ended by a signal that the launcher passed on.
+_ENDINGS = {
+    -signal.SIGTERM: "Interrupted before the training began.",
+    -signal.SIGKILL: "Ended at once; --resume goes on from the last state.",
+}
 
 
 class _Child:
     """A process of the group, with its standard error.
 
-    Process 0's standard error is printed as it comes. Of the other processes
-    only the last lines are kept, since most lines would come once for each
+    Process 0's standard error is printed as it comes. Only the last lines of
+    the other processes are kept, since most lines would come once for each
     process.
+
+    Args:
+      options: the process' place, and where all processes meet.
+      temporary: the folder for its temporary files.
     """
 
-    def __init__(self, options: ProcessOptions, shown: bool) -> None:
+    def __init__(self, options: ProcessOptions, temporary: str) -> None:
         self.place = options.process
         self.last: collections.deque[str] = collections.deque(maxlen=30)
+        self.shown = options.process == 0
         told = f"{options.process} {options.processes} {options.coordinator}"
         self.process = subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],
-            env={"KERAS_BACKEND": "jax", **os.environ, VARIABLE: told},
+            env={
+                **os.environ,
+                "KERAS_BACKEND": "jax",
+                # The process ends without Python's clean-up, so the launcher
+                # removes what the process leaves here.
+                "TMPDIR": temporary,
+                VARIABLE: told,
+            },
             # The process ends when this pipe is closed, that is, at the latest
             # when the launcher ends.
             stdin=subprocess.PIPE,
-            stdout=None if shown else subprocess.DEVNULL,
+            stdout=None if self.shown else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             # A terminal's Ctrl-C reaches the launcher, which passes it on.
             start_new_session=True,
         )
-        self.shown = shown
         self.killed = False  # by the launcher
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
@@ -65,7 +82,9 @@ class _Child:
         for line in self.process.stderr:
             log = _LOG.match(line)
             # JAX describes the loss of a process in many lines and aborts.
-            if log and (log[1] == "F" or "oordination" in line):
+            if log and (
+                log[1] == "F" or (log[1] == "E" and "oordination" in line)
+            ):
                 aborting = True
             if log or aborting:
                 continue
@@ -78,7 +97,7 @@ def run(options: ProcessOptions) -> int:
     """Starts this machine's processes; returns the exit status.
 
     Args:
-      options: settled, of several processes.
+      options: the result of `settled`, for several processes.
 
     Raises:
       UserError: JAX is missing, or another backend is asked for.
@@ -96,17 +115,26 @@ def run(options: ProcessOptions) -> int:
     else:
         places = [*range(options.processes)]
         coordinator = f"127.0.0.1:{_free_port()}"
-    children = [
-        _Child(
-            ProcessOptions(
-                process=place,
-                processes=options.processes,
-                coordinator=coordinator,
-            ),
-            shown=place == places[0],
+    with tempfile.TemporaryDirectory(
+        prefix="mnistpipe-", ignore_cleanup_errors=True
+    ) as temporary:
+        return _wait(
+            [
+                _Child(
+                    ProcessOptions(
+                        process=place,
+                        processes=options.processes,
+                        coordinator=coordinator,
+                    ),
+                    temporary,
+                )
+                for place in places
+            ]
         )
-        for place in places
-    ]
+
+
+def _wait(children: list[_Child]) -> int:
+    """Waits until all processes have ended; returns the exit status."""
     asked = _forward_signals(children)
     if _all_end_well(children):
         return 0
@@ -115,8 +143,8 @@ def run(options: ProcessOptions) -> int:
     # Processes that have only lost another one do not tell why.
     cause = min(failed, key=lambda c: c.process.returncode in _LOSSES)
     status = cause.process.returncode
-    if status < 0 and asked():
-        print("\nInterrupted before the training began.", file=sys.stderr)
+    if asked() and status in _ENDINGS:
+        print(f"\n{_ENDINGS[status]}", file=sys.stderr)
         return INTERRUPTED
     if status == INTERRUPTED:
         return INTERRUPTED
@@ -176,7 +204,11 @@ def _end(children: list[_Child]) -> None:
 
 
 def _explain(child: _Child, status: int) -> int:
-    """Prints why the group has ended, unless the child has; returns 1 or 2."""
+    """Prints why the group has ended, unless the process has.
+
+    Returns:
+      The exit status.
+    """
     name = f"process {child.place}"
     if status in _LOSSES:
         print(

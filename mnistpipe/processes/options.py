@@ -9,9 +9,12 @@ from mnistpipe.recipes import Interval, field, validate
 
 _GROUP = "Several processes"
 _MOST = 10_000
-# The variables that Slurm, Open MPI and an indexed Kubernetes job set.
-_NUMBER = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
-_PLACE = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "JOB_COMPLETION_INDEX")
+# By this variable the launcher tells a process its place.
+VARIABLE = "MNISTPIPE_PROCESS"
+# The variables that Open MPI, Slurm and an indexed Kubernetes job set. Open MPI
+# is first, because its processes inherit Slurm's variables inside a job.
+_NUMBER = ("OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS")
+_PLACE = ("OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "JOB_COMPLETION_INDEX")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class ProcessOptions:
     @property
     def several(self) -> bool:
         """Whether the training runs on several processes."""
-        return self.processes > 1 or bool(self.coordinator)
+        return self.processes > 1
 
     def settled(self, environ: Mapping[str, str]) -> "ProcessOptions":
         """Returns the options with number and place from the environment.
@@ -65,6 +68,11 @@ class ProcessOptions:
                 f"got {self.coordinator}"
             )
         number = self.processes or _variable(environ, _NUMBER, "processes")
+        if number < 2:
+            raise UserError(
+                "processes: expected at least 2 beside --coordinator, got "
+                f"{number}; a lone process needs no coordinator"
+            )
         place = self.process
         if place < 0:
             place = _variable(environ, _PLACE, "process")
@@ -107,6 +115,3 @@ def in_environment() -> ProcessOptions | None:
     return ProcessOptions(
         process=int(process), processes=int(processes), coordinator=coordinator
     )
-
-
-VARIABLE = "MNISTPIPE_PROCESS"

@@ -66,7 +66,7 @@ def write(
         return
     name = {"saved_model": "tf_saved_model"}.get(format, format)
     with warnings.catch_warnings():
-        # Keras looks for np.object, which NumPy says it will define anew.
+        # Keras reads np.object, and NumPy warns of that.
         warnings.simplefilter("ignore", FutureWarning)
         model.export(path, format=name, verbose=False)
 
@@ -84,7 +84,7 @@ def write_int8(
     from tensorflow import lite
 
     with warnings.catch_warnings():
-        # TensorFlow misses the range of the input, which stays uint8.
+        # TensorFlow warns that the input has no range; it stays uint8.
         warnings.simplefilter("ignore", UserWarning)
         model.export(
             path,

@@ -162,6 +162,7 @@ class TestScores(keras.callbacks.Callback):
         self.pictures = pictures
         self.labels = labels
         self.averages = averages
+        self._copy: keras.Model | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
         """Adds test_accuracy and test_loss to the epoch's figures.
@@ -178,19 +179,19 @@ class TestScores(keras.callbacks.Callback):
             if group.place() > 0:
                 return
             with group.apart():
-                network = _own_copy(self.network)
+                network = self._own_network()
                 scores = scoring.evaluate(network, self.pictures, self.labels)
         logs["test_accuracy"] = scores.accuracy
         logs["test_loss"] = scores.loss
 
-
-def _own_copy(network: keras.Model) -> keras.Model:
-    """Returns a network that this process of a group can call alone."""
-    if group.count() == 1:
-        return network
-    copy = keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
-    return copy
+    def _own_network(self) -> keras.Model:
+        """Returns a network that this process of a group can call alone."""
+        if group.count() == 1:
+            return self.network
+        # One copy for all epochs, since each one would be compiled anew.
+        self._copy = self._copy or keras.models.clone_model(self.network)
+        self._copy.set_weights(self.network.get_weights())
+        return self._copy
 
 
 class SaveBest(keras.callbacks.Callback):

@@ -189,10 +189,15 @@ def _check_devices(options: RunOptions, stream: pipeline.Stream) -> None:
 def _check_group(recipe: Recipe, options: RunOptions, split: Split) -> None:
     """Refuses parts of unequal size, with which JAX would train wrongly."""
     devices = group.devices()
+    held_out = (
+        "validation_size"
+        if options.validation == "split"
+        else f"{options.validation} validation"
+    )
     sizes = {
         "batch_size": recipe.batch_size,
         "train_examples": len(split.train.labels),
-        f"{options.validation} validation": len(split.validation or ()),
+        held_out: len(split.validation or ()),
     }
     for name, size in sizes.items():
         if size % devices:

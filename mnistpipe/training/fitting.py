@@ -14,6 +14,7 @@ import keras
 
 from mnistpipe import data, pipeline
 from mnistpipe.evaluation import scoring
+from mnistpipe.processes import group
 from mnistpipe.runs import runfolder
 from mnistpipe.runs.record import History, Provenance
 from mnistpipe.training import callbacks, checkpoint, feeding, interrupts
@@ -179,6 +180,7 @@ def _fit_segment(
     first = segment.first * feed.stream.steps_per_epoch + segment.first_step
     stop = segment.stop * feed.stream.steps_per_epoch
     batches = feed.batches(first, stop)
+    own = group.own_devices()
     with feeding.memory_errors(feed.path):
         if segment.first_step:
             # Keras makes its metrics at the first batch, but the StateCallback
@@ -192,7 +194,8 @@ def _fit_segment(
             steps_per_epoch=segment.steps,
             shuffle=False,  # The stream is shuffled; True would warn.
             validation_data=feed.validation,
-            validation_batch_size=scoring.BATCH_SIZE,
+            # This process' devices get equal shares.
+            validation_batch_size=scoring.BATCH_SIZE // own * own,
             callbacks=in_order,
             verbose=run.options.keras_verbose(),
         )

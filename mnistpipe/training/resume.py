@@ -6,7 +6,8 @@ data, the options, and the versions of mnistpipe, TensorFlow, Keras and its
 backend. These may differ: more epochs (unless the schedule depends on their
 number), `--save_every`, `--verbose`, and the path of the data, because the
 data are recognised by their fingerprint. Other hardware, Python and NumPy are
-reported and not refused.
+reported and not refused. Under JAX the number of devices may differ, too: then
+the results agree up to rounding, and a line says so.
 """
 
 import dataclasses

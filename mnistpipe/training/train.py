@@ -57,6 +57,10 @@ def train(
     Ctrl-C ends the training and leaves a valid folder. The test images are
     then not read, because the run is not over.
 
+    In a group of several processes, all call this function with the same
+    arguments but for the folder: process 0 has the run folder, the others
+    have temporary ones. Only process 0 scores the test images.
+
     Args:
       recipe: what to train.
       options: how to train; `resume` continues a run.
@@ -67,10 +71,6 @@ def train(
 
     Returns:
       What metrics.json holds.
-
-    In a group of several processes, all call this function with the same
-    arguments but for the folder: process 0 has the run folder, the others
-    have temporary ones. Only process 0 scores the test images.
 
     Raises:
       runfolder.RunFolderError: the folder is used or cannot be written, or
