@@ -105,7 +105,7 @@ def test_several_runs_side_by_side(run, tmp_path):
         ((), "expected --run or --sweep, got neither"),
         (("--run=a", "--sweep=b"), "got both"),
         (("--run=a,b",), "expected --out"),
-        (("--run=nothing",), "with metrics.json, got no such folder"),
+        (("--run=nothing",), "with metrics.json; got no such folder"),
     ],
 )
 def test_wrong_flags_are_one_line(flags, words):
