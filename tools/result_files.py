@@ -3,6 +3,7 @@
     runs/                 documented recipes, trained as documented
     quick/                this project's own recipes, trained as they stand
     experiments/<name>/   all other results, to be compared with each other
+    networks/<run>/       trained networks, in their run folders; not results
 
 A file is found damaged if describing its record again gives another content.
 """
@@ -31,6 +32,7 @@ from mnistpipe.runs import runfolder
 from mnistpipe.runs.record import Provenance, RunRecord
 
 RUNS, QUICK, EXPERIMENTS = "runs", "quick", "experiments"
+NETWORKS = "networks"
 ABOUT, TRIALS = "about.json", "trials.csv"
 
 _NAME = r"[a-z0-9][a-z0-9_-]*"
@@ -256,7 +258,7 @@ def read(root: pathlib.Path) -> dict[str, Result]:
     taken: dict[tuple[str, str, int], str] = {}
     for path in sorted(root.rglob("*.json")):
         file_name = path.relative_to(root).as_posix()
-        if path.name == ABOUT:
+        if path.name == ABOUT or file_name.startswith(f"{NETWORKS}/"):
             continue
         if not _FILE_NAME.fullmatch(file_name):
             raise ResultError(
