@@ -162,8 +162,7 @@ def times(group: pd.DataFrame, notes: Notes) -> str:
 def made_with(result: Result) -> str:
     """Hardware and versions."""
     hardware = result.record.hardware
-    cores = f"{hardware.cores} cores of {hardware.cpu}"
-    machine = ", ".join([*hardware.gpus, cores])
+    machine = ", ".join([*hardware.gpus, hardware.processor()])
     return f"{machine}; {backends.summary(result.record.versions)}"
 
 

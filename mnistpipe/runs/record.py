@@ -54,6 +54,11 @@ class Hardware:
     cores: Count | None = None
     gpus: tuple[str, ...] = ()
 
+    def processor(self) -> str:
+        """Returns the cores in words: "2 cores of AMD EPYC"."""
+        plural = "s" * (self.cores != 1)
+        return f"{self.cores} core{plural} of {self.cpu}"
+
 
 class Machine(NamedTuple):
     """What trains: versions by package, hardware, the number of devices."""

@@ -51,8 +51,7 @@ def made_with(versions: Mapping[str, str], hardware: Hardware) -> str:
     gpus = "".join(f", {gpu}" for gpu in hardware.gpus)
     return (
         f"mnistpipe {versions.get('mnistpipe')}, {backends.summary(versions)}, "
-        f"Python {versions.get('python')}; {hardware.cores} cores of "
-        f"{hardware.cpu}{gpus}"
+        f"Python {versions.get('python')}; {hardware.processor()}{gpus}"
     )
 
 
