@@ -184,7 +184,7 @@ def launched(child):
 
 
 def test_the_second_signal_ends_all_processes():
-    # The launcher prints process 0's lines once it has taken the signals.
+    # The processes wait, so that the launcher takes the signals first.
     child = (
         "signal.signal(signal.SIGTERM, lambda *_: say('noted'))\n"
         "time.sleep(1)\nsay('ready')\ntime.sleep(60)"

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 
 from mnistpipe import data
+from mnistpipe.errors import UserError
 from mnistpipe.networks import architectures
 from mnistpipe.networks.layers import (
     Activation,
@@ -121,7 +122,10 @@ def main() -> None:
     parser.add_argument("--seeds", default="1")
     given = parser.parse_args()
     out = given.folder / "trials.csv"
-    recipe, options = flagfiles.read(str(given.folder / "trial.cfg"))
+    try:
+        recipe, options = flagfiles.read(str(given.folder / "trial.cfg"))
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backends.load()
     rows: list[dict[str, object]] = []
