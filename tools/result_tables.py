@@ -169,9 +169,9 @@ def made_with(result: Result) -> str:
 def protocol(result: Result) -> str:
     """The protocol's name, and what chose the weights."""
     record, name = result.record, f"`{result.record.options.validation}`"
+    if record.test_set_chose:
+        return f"{name}: **selected on the test set**"
     if record.selected_on_test:
-        if record.recipe.reads_validation():
-            return f"{name}: **selected on the test set**"
         return f"{name}: last weights, which nothing chose"
     if record.options.validation == "none":
         return f"{name}: last weights"

@@ -124,6 +124,14 @@ class Provenance:
         return self.options.validation == "test"
 
     @property
+    def test_set_chose(self) -> bool:
+        """Whether the test images can have influenced the scored weights.
+
+        Under protocol "test" they can if the recipe reads validation images.
+        """
+        return self.selected_on_test and self.recipe.reads_validation()
+
+    @property
     def test_is_read(self) -> bool:
         """Whether the test images are scored at the end."""
         return self.options.evaluate_test
@@ -258,14 +266,6 @@ class RunRecord(Provenance):
         stopped_early = self.epochs_run < self.recipe.epochs
         enough = epochs is None or epochs <= self.recipe.epochs
         return not self.interrupted and (stopped_early or enough)
-
-    @property
-    def test_set_chose(self) -> bool:
-        """Whether the test images can have influenced the scored weights.
-
-        Under protocol "test" they can if the recipe reads validation images.
-        """
-        return self.selected_on_test and self.recipe.reads_validation()
 
     @property
     def honest_accuracy(self) -> float | None:
