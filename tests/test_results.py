@@ -137,6 +137,38 @@ def a_score(run, *, correct, tta=1, others=()):
     }
 
 
+def an_ensemble(*scores, correct=9980):
+    """A score of networks of several recipes, each of which has a score."""
+    return {
+        "kind": "ensemble",
+        "test": {
+            "accuracy": correct / 10_000,
+            "correct": correct,
+            "examples": 10_000,
+        },
+        "networks": sorted(scores, key=lambda score: decode(score).stem),
+    }
+
+
+def two_recipes(tta=10):
+    """An ensemble that the test set did not choose: pool2m is not selected."""
+    wide, pool = a_run(correct=9958), a_run("pool2m", protocol="test")
+    return an_ensemble(
+        a_score(wide, correct=9964, tta=tta),
+        a_score(pool, correct=9971, tta=tta),
+    )
+
+
+def changed(result, field, value):
+    """A copy with another value; `field` is a path with dots."""
+    result = part = copy.deepcopy(result)
+    *parents, name = [int(k) if k.isdigit() else k for k in field.split(".")]
+    for parent in parents:
+        part = part[parent]
+    part[name] = value
+    return result
+
+
 def place(result, folder="runs"):
     return f"{folder}/{decode(result).stem}.json"
 
@@ -168,20 +200,21 @@ def test_no_result_lacks_its_protocol():
     for path in FILES:
         if path.name == "about.json":
             continue
-        result = json.loads(path.read_text("utf-8"))
-        assert result["protocol"] in ("split", "none", "test"), path
-        assert result["protocol"] == result["options"]["validation"], path
-        selected = result["protocol"] == "test"
-        assert result["selected_on_test"] is selected, path
-        assert result["versions"]["tensorflow"], path
-        assert result["hardware"]["cpu"], path
-        assert isinstance(result["commits"], list), path
-        if result["kind"] == "run":
-            assert isinstance(result["seed"], int), path
-            assert {"loss"} <= result["history"].keys(), path
-        for count in [result["test"]] * bool(result["test"]):
-            expected = count["correct"] / count["examples"]
-            assert count["accuracy"] == expected, path
+        content = json.loads(path.read_text("utf-8"))
+        for result in content.get("networks", [content]):
+            assert result["protocol"] in ("split", "none", "test"), path
+            assert result["protocol"] == result["options"]["validation"], path
+            selected = result["protocol"] == "test"
+            assert result["selected_on_test"] is selected, path
+            assert result["versions"]["tensorflow"], path
+            assert result["hardware"]["cpu"], path
+            assert isinstance(result["commits"], list), path
+            if result["kind"] == "run":
+                assert isinstance(result["seed"], int), path
+                assert {"loss"} <= result["history"].keys(), path
+            for count in [result["test"]] * bool(result["test"]):
+                expected = count["correct"] / count["examples"]
+                assert count["accuracy"] == expected, path
 
 
 def test_each_result_is_sound():
@@ -279,15 +312,89 @@ BAD = {
     ("field", "value"), [case for cases in BAD.values() for case in cases]
 )
 def test_a_result_that_contradicts_itself_is_refused(field, value):
-    result = a_run()
-    where = place(result)
-    *parents, name = field.split(".")
-    part = result
-    for parent in parents:
-        part = part[parent]
-    part[name] = value
+    where = place(a_run())
     with pytest.raises(ResultError, match=r"^runs/[^:]*: .*expected .*got"):
+        result_files.check(changed(a_run(), field, value), where)
+
+
+BAD_ENSEMBLE = {
+    "kind": [("kind", "score"), ("kind", "run"), ("networks.0.kind", "run")],
+    "networks": [("networks", []), ("networks", {}), ("networks.0", None)],
+    "nested": [("networks.0", two_recipes())],
+    "accuracy": [("test.accuracy", 0.9981), ("test.correct", 9981)],
+    "alone": [
+        ("networks.0.test.correct", 9999),
+        ("networks.0.members.0.alone.correct", 9999),
+        (
+            "networks.0.test",
+            {"accuracy": 1.0, "correct": 10_000, "examples": 10_000},
+        ),
+    ],
+    "plain": [("networks.1.members.0.plain.correct", 9999)],
+    "examples": [
+        ("test", {"accuracy": 0.5, "correct": 50, "examples": 100}),
+    ],
+    "protocol": [
+        ("networks.0.protocol", "none"),
+        ("networks.0.selected_on_test", False),
+    ],
+    "recipe": [
+        ("networks.0.arch", "wide900k"),
+        ("networks.0.recipe.checkpoint", "best"),
+        ("networks.0.parameters", 1),
+    ],
+    "one network": [("networks.0.members", two_recipes()["networks"])],
+    "seed": [("networks.1.members.0.seed", 1)],
+    "result": [("networks.1.members.0.result", "wide900k-split-seed0")],
+    "evaluation": [
+        ("networks.1.tta.versions", 11),
+        ("networks.1.tta.seed", 1),
+        ("networks.1.commits", []),
+        ("networks.1.hardware.cores", 3),
+        ("networks.1.versions.keras", "2.0"),
+    ],
+    "test set": [("networks.1.data.test_fingerprint", "another")],
+    "path": [("networks.0.hardware.cpu", "/home/a/cpu")],
+    "unknown": [("run_dir", "x"), ("test.x", 1), ("networks.0.run_dir", "x")],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [case for cases in BAD_ENSEMBLE.values() for case in cases],
+)
+def test_an_ensemble_that_contradicts_itself_is_refused(field, value):
+    sound = two_recipes()
+    where = place(sound, "experiments/many")
+    result_files.check(sound, where)
+    words = r"^experiments/many/[^:]*: .*expected .*got"
+    with pytest.raises(ResultError, match=words):
+        result_files.check(changed(sound, field, value), where)
+
+
+@pytest.mark.parametrize("field", two_recipes().keys())
+def test_no_field_of_an_ensemble_may_be_missing(field):
+    result = two_recipes()
+    where = place(result, "experiments/many")
+    del result[field]
+    with pytest.raises(ResultError, match=r"^experiments/[^:]*: .*expected"):
         result_files.check(result, where)
+
+
+@pytest.mark.parametrize(
+    ("runs", "words"),
+    [
+        ([a_run(), a_run(seed=1)], "several recipes"),
+        (
+            [a_run(), a_run(options={"input": "device"}), a_run("pool2m")],
+            "same recipe and seed: .*got .'wide900k-split-seed0",
+        ),
+    ],
+)
+def test_an_ensemble_has_different_networks(tmp_path, runs, words):
+    scores = [a_score(run, correct=9960) for run in runs]
+    with pytest.raises(ResultError, match=words):
+        add(an_ensemble(*scores), tmp_path, "many")
 
 
 def test_a_file_has_the_name_of_its_content(tmp_path):
@@ -417,6 +524,39 @@ def test_overlapping_ensembles_are_refused(tmp_path):
         add(overlapping, tmp_path, "ensembles")
 
 
+def test_an_ensemble_of_several_recipes_is_an_experiment(tmp_path):
+    with pytest.raises(ResultError, match=r"experiment: .* a score"):
+        add(two_recipes(), tmp_path)
+    result = two_recipes()
+    (where,) = added(tmp_path, result, experiment="many")
+    assert where.startswith("experiments/many/ensemble2-tta10-")
+    assert add(result, tmp_path, "many").endswith("is there already")
+    with pytest.raises(ResultError, match="different in test;"):
+        add(changed(result, "test", a_run()["test"]), tmp_path, "many")
+    assert read(tmp_path) == {where: result}
+
+
+def test_other_networks_and_versions_have_their_own_files(tmp_path):
+    """Ensembles of several recipes are not averaged, so they may overlap."""
+    scores = [
+        a_score(a_run("wide900k", seed=seed), correct=9960) for seed in (0, 1)
+    ] + [a_score(a_run("pool2m"), correct=9970)]
+    some = [
+        an_ensemble(*scores),
+        an_ensemble(scores[0], scores[2]),
+        an_ensemble(scores[1], scores[2]),
+        two_recipes(tta=1),
+        two_recipes(tta=10),
+    ]
+    assert len(added(tmp_path, *some, experiment="many")) == 5
+
+
+def test_the_name_does_not_depend_on_the_order_of_the_networks():
+    result = two_recipes()
+    other = {**result, "networks": result["networks"][::-1]}
+    assert decode(other).stem == decode(result).stem
+
+
 # A run's own folder
 
 
@@ -466,6 +606,45 @@ def test_an_evaluation_is_kept_beside_the_run_without_it(trained, tmp_path):
     assert (found["protocol"], found["tta"]["versions"]) == ("split", 3)
     (group,) = result_tables.grouped([result])
     assert group.plain.item() == metrics["test_accuracy"]
+
+
+def test_an_evaluation_of_several_recipes_holds_every_network(
+    trained, tmp_path, capsys
+):
+    npz = trained / "few.npz"
+    how = {"recipe": {"epochs": 1, "label_smoothing": 0.1}, "seed": 3}
+    other = scoring_helpers.finished_run(tmp_path / "other", npz, **how)
+    runs = (trained / "run", other)
+    status, out, err = scoring_helpers.call(
+        evaluate, f"--run={runs[0]},{runs[1]}", "--tta=3", "--json"
+    )
+    assert status == 0, err
+    (tmp_path / "card.json").write_text(out)
+    root, card = tmp_path / "checkout", json.loads(out)
+    command = [f"--root={root}", "add", str(tmp_path / "card.json")]
+    with pytest.raises(SystemExit):
+        results.main(command)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected --experiment=NAME" in line
+    results.main([*command, "--experiment=many"])
+    ((where, found),) = read(root / "results").items()
+    assert capsys.readouterr().out == f"{where} written\n"
+    text = (root / "results" / where).read_text()
+    assert str(trained) not in text and str(tmp_path) not in text
+    assert found["kind"] == "ensemble"
+    counts = ("accuracy", "correct", "examples")
+    assert found["test"] == {name: card[name] for name in counts}
+    by_seed = {n["members"][0]["seed"]: n for n in found["networks"]}
+    for run, member in zip(runs, card["members"], strict=True):
+        metrics = json.loads((run / "metrics.json").read_text())
+        network = by_seed.pop(metrics["seed"])
+        assert network["test"] == {name: member[name] for name in counts}
+        assert network["recipe"] == metrics["recipe"]
+        assert network["tta"] == {"versions": 3, "seed": 0}
+        (own,) = network["members"]
+        assert own["plain"]["correct"] == metrics["test_correct"]
+        assert own["result"] == result_records.from_run(str(run)).stem
+    assert not by_seed
 
 
 def test_what_is_no_evaluation_is_refused(trained, tmp_path):

@@ -18,9 +18,9 @@ from typing import Any
 
 from result_records import (
     MAX_BYTES,
+    Record,
     Result,
     ResultError,
-    ScoreRecord,
     decode,
     describe,
 )
@@ -29,7 +29,7 @@ from mnistpipe import data, recipes
 from mnistpipe.data import files
 from mnistpipe.networks import architectures
 from mnistpipe.runs import runfolder
-from mnistpipe.runs.record import Provenance, RunRecord
+from mnistpipe.runs.record import RunRecord
 
 RUNS, QUICK, EXPERIMENTS = "runs", "quick", "experiments"
 NETWORKS = "networks"
@@ -66,10 +66,11 @@ def folder_for(result: Result, experiment: str = "") -> str:
 
 def _deviations(result: Result) -> Iterator[str]:
     """Yields what distinguishes a result from a run of an unchanged recipe."""
-    record, recipe = result.record, result.record.recipe
-    if isinstance(record, ScoreRecord):
+    record = result.record
+    if not isinstance(record, RunRecord):
         yield "a score"
         return
+    recipe = record.recipe
     own = recipes.recipe_for(recipe.arch).replace(stem=recipe.stem)
     for name, value in dataclasses.asdict(recipe).items():
         if value != getattr(own, name):
@@ -102,14 +103,12 @@ def check(content: Any, file_name: str) -> Result:
     """
     result = decode(content, file_name)
     folder = pathlib.PurePath(file_name).parent
-    own = {"run": _run_facts, "score": _score_facts}[content["kind"]]
-    for facts in (_described, _facts, own):
-        for name, expected, got in facts(result):
-            if json.dumps(expected, sort_keys=True) != json.dumps(
-                got, sort_keys=True
-            ):
-                text = f"{name}: expected {expected}, got {got}"
-                raise ResultError(f"{file_name}: {text[:300]}")
+    for name, expected, got in _all_facts(result):
+        if json.dumps(expected, sort_keys=True) != json.dumps(
+            got, sort_keys=True
+        ):
+            text = f"{name}: expected {expected}, got {got}"
+            raise ResultError(f"{file_name}: {text[:300]}")
     wanted = f"{folder}/{result.stem}.json"
     if folder.parts[0] != EXPERIMENTS:
         wanted = f"{folder_for(result)}/{result.stem}.json"
@@ -119,6 +118,17 @@ def check(content: Any, file_name: str) -> Result:
 
 
 Facts = Iterator[tuple[str, Any, Any]]  # name, expected, got
+
+
+def _all_facts(result: Result) -> Facts:
+    if result.content["kind"] == "run":
+        parts = (_described, _facts, _run_facts)
+    elif result.content["kind"] == "score":
+        parts = (_described, _facts, _score_facts, _several)
+    else:
+        parts = (_ensemble_facts,)
+    for part in parts:
+        yield from part(result)
 
 
 def _described(result: Result) -> Facts:
@@ -167,12 +177,49 @@ def _run_facts(result: Result) -> Facts:
 
 def _score_facts(result: Result) -> Facts:
     record, seeds = result.record, result.seeds
-    several = len(seeds) > 1 or record.tta.versions > 1
-    yield "several members or versions", True, several
     yield "seeds", sorted(set(seeds)), sorted(seeds)
     for member in record.members:
         for score in (member.plain, member.alone):
             yield "test examples", record.test.examples, score.examples
+
+
+def _several(result: Result) -> Facts:
+    several = len(result.seeds) > 1 or result.tta_versions > 1
+    yield "several members or versions", True, several
+
+
+def _ensemble_facts(result: Result) -> Facts:
+    content, record = result.content, result.record
+    networks = record.networks
+    yield "fields", ["kind", "networks", "test"], sorted(content)
+    yield "test", dataclasses.asdict(record.test), content["test"]
+    for number, one in enumerate(networks):
+        for name, expected, got in _network_facts(one, networks[0]):
+            yield f"networks[{number}]: {name}", expected, got
+        yield "test examples", record.test.examples, one.record.test.examples
+    same = [one for one in networks if one.settings == networks[0].settings]
+    yield "several recipes", True, len(same) < len(networks)
+    trained = [(one.identity, one.seeds) for one in networks]
+    twice = [
+        one.stem_of_run
+        for number, one in enumerate(networks)
+        if trained[number] in trained[:number]
+    ]
+    yield "networks of the same recipe and seed", [], twice
+
+
+def _network_facts(one: Result, first: Result) -> Facts:
+    """Compares a network of an ensemble with itself and the first network."""
+    for part in (_described, _facts, _score_facts):
+        yield from part(one)
+    yield "networks", 1, len(one.record.members)
+    (member,) = one.content["members"]
+    yield "result", one.stem_of_run, member["result"]
+    yield "alone", one.content["test"], member["alone"]
+    for name in ("tta", "commits", "versions", "hardware"):
+        yield name, first.content[name], one.content[name]
+    own = one.record.data.test_fingerprint
+    yield "test set", first.record.data.test_fingerprint, own
 
 
 def text(content: Mapping[str, Any]) -> str:
@@ -234,7 +281,7 @@ def _questions(file_name: str, result: Result) -> set[tuple[str, str, int]]:
     return {(folder, result.identity, seed) for seed in result.seeds}
 
 
-def _continues(new: Provenance, old: Provenance) -> bool:
+def _continues(new: Record, old: Record) -> bool:
     """Says whether `new` is the run `old`, trained further."""
     return (
         isinstance(new, RunRecord)

@@ -2,8 +2,10 @@
 
 A result describes one run (kind "run"), or finished networks that were scored
 in another way than their runs scored them: with test-time augmentation or as
-an ensemble (kind "score"). Accuracies are shares, times are in seconds, and a
-history has one number per epoch. A result holds no path of a machine.
+an ensemble. The networks of a "score" differ by seed only. An "ensemble" has
+networks that differ by more, and holds a score of each network alone.
+Accuracies are shares, times are in seconds, and a history has one number per
+epoch. A result holds no path of a machine.
 """
 
 import dataclasses
@@ -34,6 +36,7 @@ _COMMON |= {"hardware"}
 _OF_RUN = {"seed", "epochs_run", "weights", "best_epoch", "fit_seconds"}
 _OF_RUN |= {"input", "resumed_at_steps", "history"}
 _OF_SCORE = {"test", "tta", "members"}
+KINDS = ("run", "score", "ensemble")
 MAX_BYTES = 1 << 26
 _COUNTS = ("accuracy", "correct", "examples")
 _DATA = ("name", "fingerprint", "test_fingerprint")
@@ -59,6 +62,11 @@ class TestScore:
                 f"accuracy: expected {self.correct} / {self.examples}, got"
                 f" {self.accuracy}"
             )
+
+    @property
+    def wrong(self) -> int:
+        """The number of test images that were not recognised."""
+        return self.examples - self.correct
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,18 +110,49 @@ class ScoreRecord(Provenance):
 
 
 @dataclasses.dataclass(frozen=True)
+class EnsembleRecord:
+    """A score of networks that differ by more than the seed.
+
+    Attributes:
+      test: what the networks score together.
+      networks: what each network scores alone, as results of kind "score".
+    """
+
+    test: TestScore
+    networks: "tuple[Result, ...]"
+
+    @property
+    def selected_networks(self) -> int:
+        """The number of networks that the test images can have influenced."""
+        return sum(one.record.test_set_chose for one in self.networks)
+
+
+Record = RunRecord | ScoreRecord | EnsembleRecord
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """The JSON of a result, and the record that the JSON describes."""
 
     content: Mapping[str, Any]
-    record: RunRecord | ScoreRecord
+    record: Record
 
     @property
     def seeds(self) -> list[int]:
         """The seed of the run, or of each member of the ensemble."""
-        if isinstance(self.record, RunRecord):
-            return [self.record.seed]
-        return [member.seed for member in self.record.members]
+        if isinstance(self.record, EnsembleRecord):
+            return [seed for one in self.record.networks for seed in one.seeds]
+        if isinstance(self.record, ScoreRecord):
+            return [member.seed for member in self.record.members]
+        return [self.record.seed]
+
+    @property
+    def tta_versions(self) -> int:
+        """The number of versions of each test image that were averaged."""
+        if isinstance(self.record, EnsembleRecord):
+            return self.record.networks[0].tta_versions
+        is_score = isinstance(self.record, ScoreRecord)
+        return self.record.tta.versions if is_score else 1
 
     def accuracy(self, name: str) -> float | None:
         """The accuracy on the test or validation images, if measured."""
@@ -143,6 +182,9 @@ class Result:
     @functools.cached_property
     def identity(self) -> str:
         """A text that is the same for results that should be averaged."""
+        if isinstance(self.record, EnsembleRecord):
+            pairs = [(one.identity, one.seeds) for one in self.record.networks]
+            return json.dumps(sorted(pairs))
         own: dict[str, Any] = {"settings": self.settings}
         if isinstance(self.record, ScoreRecord):
             own |= {"tta": self.record.tta.versions, "of": len(self.seeds)}
@@ -155,21 +197,37 @@ class Result:
         The name ends with a hash of the settings and seeds, not of figures:
         there is one file for one question.
         """
+        tta = f"-tta{self.tta_versions}"
+        if isinstance(self.record, EnsembleRecord):
+            asked = sorted(one.stem for one in self.record.networks)
+            return f"ensemble{len(asked)}{tta}-{_digest(asked)}"
+        if isinstance(self.record, ScoreRecord):
+            return self._stem(tta, {"tta": self.content["tta"]})
+        return self.stem_of_run
+
+    @property
+    def stem_of_run(self) -> str:
+        """The stem of the run's result, if the result has one seed."""
+        return self._stem("", {})
+
+    def _stem(self, end: str, more: Mapping[str, Any]) -> str:
         names = ("recipe", "options", "layers", "data")
         asked = {name: self.content[name] for name in names}
-        asked["seeds"] = self.seeds
+        asked |= {"seeds": self.seeds, **more}
         ends = sorted({min(self.seeds), max(self.seeds)})
-        mark = f"seed{'to'.join(map(str, ends))}"
-        if isinstance(self.record, ScoreRecord):
-            asked["tta"] = self.content["tta"]
-            mark += f"-tta{self.record.tta.versions}"
-        text = json.dumps(asked, sort_keys=True).encode()
-        digest = hashlib.sha256(text).hexdigest()[:10]
+        mark = f"seed{'to'.join(map(str, ends))}{end}"
         protocol = self.record.options.validation
-        return f"{self.record.arch}-{protocol}-{mark}-{digest}"
+        return f"{self.record.arch}-{protocol}-{mark}-{_digest(asked)}"
 
 
-def decode(content: Any, name: str = "result") -> Result:
+def _digest(asked: Any) -> str:
+    text = json.dumps(asked, sort_keys=True).encode()
+    return hashlib.sha256(text).hexdigest()[:10]
+
+
+def decode(
+    content: Any, name: str = "result", kinds: Sequence[str] = KINDS
+) -> Result:
     """Returns the result that parsed JSON describes.
 
     Recipe fields that are newer than the result are off.
@@ -180,10 +238,13 @@ def decode(content: Any, name: str = "result") -> Result:
     """
     kind = content.get("kind") if isinstance(content, dict) else content
     try:
-        if kind not in ("run", "score"):
-            raise ValueError(f"kind: expected run or score, got {kind!r:.80}")
-        _check_layers(content.get("layers"))
-        record = _run(content) if kind == "run" else _score(content)
+        if kind not in kinds:
+            raise ValueError(
+                f"kind: expected {' or '.join(kinds)}, got {kind!r:.80}"
+            )
+        if kind != "ensemble":
+            _check_layers(content.get("layers"))
+        record = _RECORDS[kind](content)
     except ValueError as error:
         raise ResultError(f"{name}: {error}") from None
     return Result(content, record)
@@ -221,6 +282,22 @@ def _score(content: Mapping[str, Any]) -> ScoreRecord:
     if not seeds:
         raise ValueError("members: expected at least one, got none")
     return ScoreRecord.from_json(_with_seed(content, seeds[0]))
+
+
+def _ensemble(content: Mapping[str, Any]) -> EnsembleRecord:
+    networks = content.get("networks")
+    if not isinstance(networks, list) or not networks:
+        raise ValueError(f"networks: expected scores, got {networks!r:.80}")
+    return EnsembleRecord(
+        safejson.decode(TestScore, content.get("test"), "test"),
+        tuple(
+            decode(one, f"networks[{number}]", ("score",))
+            for number, one in enumerate(networks)
+        ),
+    )
+
+
+_RECORDS = {"run": _run, "score": _score, "ensemble": _ensemble}
 
 
 def _with_seed(content: Mapping[str, Any], seed: Any) -> dict[str, Any]:
@@ -336,8 +413,6 @@ def from_evaluation(path: str) -> Result:
         )
     runs = [from_run(member["run"]) for member in scored["members"]]
     for run in runs:
-        if run.settings != runs[0].settings:
-            raise ResultError(f"{path}: expected runs that differ by seed only")
         own = run.record.data.test_fingerprint
         if not run.content["test"] or own != scored["test"]["fingerprint"]:
             raise ResultError(
@@ -347,7 +422,7 @@ def from_evaluation(path: str) -> Result:
         {
             "result": run.stem,
             "plain": run.content["test"],
-            "alone": {name: member[name] for name in _COUNTS},
+            "alone": _counts(member),
             **{
                 name: run.content[name]
                 for name in ("seed", "commits", "versions", "hardware")
@@ -355,15 +430,40 @@ def from_evaluation(path: str) -> Result:
         }
         for run, member in zip(runs, scored["members"], strict=True)
     ]
-    shared = _COMMON | {"multiply_adds", "data", "options", "layers"}
+    if all(run.settings == runs[0].settings for run in runs):
+        members.sort(key=lambda member: member["seed"])
+        return decode(_scored(scored, runs[0], _counts(scored), members), path)
+    networks = [
+        _scored(scored, run, member["alone"], [member])
+        for run, member in zip(runs, members, strict=True)
+    ]
     content = {
-        **{n: v for n, v in runs[0].content.items() if n in shared},
+        "kind": "ensemble",
+        "test": _counts(scored),
+        "networks": sorted(networks, key=lambda one: decode(one).stem),
+    }
+    return decode(content, path)
+
+
+def _counts(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: figures[name] for name in _COUNTS}
+
+
+def _scored(
+    scored: Mapping[str, Any],
+    run: Result,
+    test: Mapping[str, Any],
+    members: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Returns the JSON of kind "score" for networks like that of `run`."""
+    shared = _COMMON | {"multiply_adds", "data", "options", "layers"}
+    return {
+        **{n: v for n, v in run.content.items() if n in shared},
         "kind": "score",
-        "test": {name: scored[name] for name in _COUNTS},
+        "test": test,
         "tta": scored["tta"],
-        "members": sorted(members, key=lambda member: member["seed"]),
+        "members": members,
         "commits": scored.get("commits", []),
         "versions": scored["versions"],
         "hardware": scored["hardware"],
     }
-    return decode(content, path)

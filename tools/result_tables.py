@@ -23,6 +23,7 @@ from mnistpipe import recipes
 from mnistpipe.data import files
 from mnistpipe.recipes import RunOptions, documented
 from mnistpipe.runs import backends, summary
+from mnistpipe.runs.record import RunRecord
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 PROTOCOLS = recipes.specs(RunOptions)["validation"].choices
@@ -349,7 +350,7 @@ def baseline(
 
 def arms_of(results: Iterable[Result]) -> list[pd.DataFrame]:
     """Groups the runs of an experiment."""
-    return grouped(r for r in results if not isinstance(r.record, ScoreRecord))
+    return grouped(r for r in results if isinstance(r.record, RunRecord))
 
 
 def runs_effects(results: Sequence[Result], wanted: Mapping[str, Any]) -> str:

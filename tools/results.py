@@ -7,7 +7,9 @@ python tools/results.py table                        # README, results/README
 python tools/results.py table --check                # are they up to date?
 python tools/results.py effects ema                  # paired differences
 
-`add` takes run folders, also of interrupted runs, and what `evaluate` wrote.
+`add` takes run folders, also of interrupted runs, and what `evaluate` wrote
+about finished runs: with test-time augmentation, or as an ensemble, whose
+networks may have different recipes.
 `add` copies what produced the numbers, without paths, and never overwrites a
 result, except the beginning of the same run. The folder experiments/<name>/
 may hold an about.json with "question", "conclusion" (texts) and "baseline"
