@@ -864,6 +864,82 @@ def test_scores_beside_the_same_networks_without_them():
     assert ensemble[6] == "+0.200 [+0.200, +0.200] (n = 2)"
 
 
+def wilson(correct):
+    """SciPy's interval, in percent."""
+    found = stats.binomtest(correct, 10_000).proportion_ci(method="wilson")
+    return f"[{100 * found.low:.2f}, {100 * found.high:.2f}]"
+
+
+def test_an_ensemble_stands_above_its_networks():
+    runs = [a_run(seed=s, correct=9950 + s) for s in (0, 1)]
+    runs.append(a_run("pool2m", protocol="test", correct=9967))
+    plain, more = (
+        an_ensemble(
+            *(
+                a_score(r, correct=r["test"]["correct"] + n, tta=tta)
+                for r in runs
+            ),
+            correct=9975 + n,
+        )
+        for n, tta in ((0, 1), (4, 10))
+    )
+    table = result_tables.ensembles(decoded(more, plain))
+    head = [cell.strip() for cell in table.splitlines()[0].split("|")]
+    assert head[5:8] == ["plain, test %", "honest test accuracy, %", "wrong"]
+    protocols = "no network was selected on the test set"
+    assert [cells(table, row) for row in range(6)] == [
+        [
+            *("**3 networks together**", protocols, "–", "1", "–"),
+            *(f"99.75 {wilson(9975)}", "25 of 10,000"),
+        ],
+        [
+            "`pool2m`, as the recipe",
+            "`test`: last weights, which nothing chose",
+            *("0", "1", "99.67", "99.67", "33"),
+        ],
+        [
+            *("`wide900k`, as the recipe", "`split`: 5,000 held out", "0, 1"),
+            *("1", "99.50, 99.51", "99.50, 99.51", "50, 49"),
+        ],
+        [
+            *("**3 networks together**", protocols, "–", "10", "–"),
+            *(f"99.79 {wilson(9979)}", "21 of 10,000"),
+        ],
+        [
+            "`pool2m`, as the recipe",
+            "`test`: last weights, which nothing chose",
+            *("0", "10", "99.67", "99.71", "29"),
+        ],
+        [
+            *("`wide900k`, as the recipe", "`split`: 5,000 held out", "0, 1"),
+            *("10", "99.50, 99.51", "99.54, 99.55", "46, 45"),
+        ],
+    ]
+
+
+def test_an_ensemble_with_a_selected_network_has_no_honest_accuracy():
+    runs = [a_run(), a_run(seed=1, protocol="test")]
+    result = an_ensemble(*(a_score(run, correct=9960) for run in runs))
+    rows = [
+        cells(result_tables.ensembles(decoded(result)), n) for n in (0, 1, 2)
+    ]
+    assert rows[0][1] == "**1 of 2 networks selected on the test set**"
+    assert rows[0][5:] == ["–", "20 of 10,000"]
+    assert rows[1][1] == "`split`: 5,000 held out"
+    assert rows[2][1] == "`test`: **selected on the test set**"
+    assert [row[5] for row in rows[1:]] == ["99.60", "–"]
+
+
+def test_an_experiment_shows_its_ensembles(tmp_path):
+    added(tmp_path, two_recipes(), experiment="many")
+    text = result_tables.experiment(
+        tmp_path, "many", result_files.read(tmp_path)
+    )
+    assert text.startswith("| networks | protocol | seeds |")
+    assert text.count("networks together") == 1
+    assert result_tables.ensembles(decoded(a_run())) == ""
+
+
 # The files that are made
 
 

@@ -16,11 +16,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from result_files import ABOUT, EXPERIMENTS, QUICK, RUNS, TRIALS
-from result_records import MAX_BYTES, Result, ResultError, ScoreRecord
+from result_records import (
+    MAX_BYTES,
+    EnsembleRecord,
+    Result,
+    ResultError,
+    ScoreRecord,
+)
 from scipy import stats
 
 from mnistpipe import recipes
 from mnistpipe.data import files
+from mnistpipe.evaluation import scoring
 from mnistpipe.recipes import RunOptions, documented
 from mnistpipe.runs import backends, summary
 from mnistpipe.runs.record import RunRecord
@@ -440,6 +447,70 @@ def scores_effects(results: Sequence[Result]) -> str:
     return markdown(rows)
 
 
+def ensembles(results: Sequence[Result]) -> str:
+    """A row per ensemble of several recipes, above its networks alone."""
+    found = [r for r in results if isinstance(r.record, EnsembleRecord)]
+    rows = []
+    for result in sorted(found, key=_order_of_ensembles):
+        rows.append(_together(result))
+        rows += map(_alone, grouped(result.record.networks))
+    if not rows:
+        return ""
+    return (
+        f"{markdown(rows)}\n\n"
+        "An ensemble answers with the mean of its networks' probabilities. The"
+        " rows below\neach ensemble show its networks alone, in the order of"
+        " their seeds: plain, as\ntheir runs scored them, and with as many"
+        " versions of each image as the ensemble.\nThe interval is Wilson's,"
+        " for the choice of test images. The interval does not\ncover how"
+        " trainings of one recipe differ."
+    )
+
+
+def _order_of_ensembles(result: Result) -> tuple[int, list[str], int]:
+    """Puts the scores of the same networks side by side."""
+    runs = sorted(one.stem_of_run for one in result.record.networks)
+    return len(runs), runs, result.tta_versions
+
+
+def _together(result: Result) -> Row:
+    record, test = result.record, result.record.test
+    chosen, of = record.selected_networks, len(record.networks)
+    found = scoring.wilson(test.correct, test.examples)
+    honest = f"{spread([test.accuracy])} [{_each([found.low, found.high])}]"
+    protocols = "no network was selected on the test set"
+    if chosen:
+        protocols = f"**{chosen} of {of} networks selected on the test set**"
+    return {
+        "networks": f"**{of} networks together**",
+        "protocol": protocols,
+        "seeds": "–",
+        "versions of each image": str(result.tta_versions),
+        "plain, test %": "–",
+        "honest test accuracy, %": "–" if chosen else honest,
+        "wrong": f"{test.wrong} of {test.examples:,}",
+    }
+
+
+def _alone(group: pd.DataFrame) -> Row:
+    first = group.result.iloc[0]
+    different, chosen = _beyond_recipe(first), first.record.test_set_chose
+    different.pop("validation", None)  # has its own column
+    return {
+        "networks": f"{title(first)}, {label(different)}",
+        "protocol": protocol(first),
+        "seeds": _numbers(group.seed),
+        "versions of each image": str(first.tta_versions),
+        "plain, test %": _each(group.plain),
+        "honest test accuracy, %": "–" if chosen else _each(group.test),
+        "wrong": _numbers(r.record.test.wrong for r in group.result),
+    }
+
+
+def _each(shares: Iterable[float]) -> str:
+    return ", ".join(f"{100 * share:.2f}" for share in shares)
+
+
 def about(folder: pathlib.Path) -> dict[str, Any]:
     """What a person wrote about an experiment; everything may be missing.
 
@@ -470,6 +541,7 @@ def experiment(
         written.get("question", ""),
         runs_effects(found, written.get("baseline", {})),
         scores_effects(found),
+        ensembles(found),
         networks(found),
         trials(root / folder / TRIALS),
         written.get("conclusion", ""),
