@@ -42,8 +42,8 @@ DOCUMENTED = {
     "stem": ["printed"] * 4,
     "width": [1] * 4,
     "activation": ["relu"] * 4,
-    "dropout": [0.4, 0.25, 0, 0.25],
-    "output_dropout": [0, 0.5, 0.2, 0.5],
+    "dropout": [0.4, 0.25, 0.4, 0.25],
+    "output_dropout": [0, 0.5, 0.5, 0.5],
 }
 # Those that only some architectures read.
 DOCUMENTED_OF_ONE = {

@@ -13,6 +13,7 @@ from scipy import stats
 
 from mnistpipe import data, evaluate, recipes
 from mnistpipe.networks import architectures
+from mnistpipe.recipes import flagfiles
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -234,6 +235,22 @@ def test_recipes_results_are_of_the_networks_that_are_there():
             assert result.content[name] == sum(
                 getattr(one, name) for one in shaped
             )
+
+
+def test_best_cfg_is_what_its_results_trained():
+    """Three seeds of each budget, and no other value differs."""
+    file = flagfiles.read(str(ROOT / "flags" / "best.cfg"))
+    assert architectures.parameters(file[0]) <= 500_000
+    trained = {}
+    for path in sorted((ROOT / "results/experiments/best").glob("*-seed*")):
+        record = decode(json.loads(path.read_text("utf-8"))).record
+        assert record.recipe.replace(epochs=file[0].epochs) == file[0], path
+        assert record.options.validation == file[1].validation == "none"
+        trained.setdefault(record.recipe.epochs, []).append(record.seed)
+    assert {n: sorted(seeds) for n, seeds in trained.items()} == dict.fromkeys(
+        (5, 15, 50), [0, 1, 2]
+    )
+    assert file[0].epochs == 50
 
 
 @pytest.mark.slow

@@ -52,7 +52,8 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         arch="compact500k",
-        output_dropout=0.2,  # † not documented; neither is the network
+        dropout=0.4,  # † not documented; neither is the network
+        output_dropout=0.5,  # † not documented
         rotation=10,
         width_shift=0.1,
         height_shift=0.1,
