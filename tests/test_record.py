@@ -183,6 +183,10 @@ def test_the_honest_score_is_one_that_the_test_set_did_not_choose(
     one = record_with({"validation": validation}, recipe=RECIPES[arch])
     assert one.test_set_chose == chose
     assert one.honest_accuracy == (None if chose else 0.9951)
+    assert one.selected_on(one.data.test_fingerprint) == chose
+    assert ("selected on the test set" in one.protocol()) == chose
+    watched = validation == "test" and not chose
+    assert ("test images, which chose nothing" in one.protocol()) == watched
 
 
 @pytest.mark.parametrize(

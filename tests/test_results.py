@@ -247,9 +247,8 @@ def test_best_cfg_is_what_its_results_trained():
         assert record.recipe.replace(epochs=file[0].epochs) == file[0], path
         assert record.options.validation == file[1].validation == "none"
         trained.setdefault(record.recipe.epochs, []).append(record.seed)
-    assert {n: sorted(seeds) for n, seeds in trained.items()} == dict.fromkeys(
-        (5, 15, 50), [0, 1, 2]
-    )
+    by_epochs = {epochs: sorted(seeds) for epochs, seeds in trained.items()}
+    assert by_epochs == {epochs: [0, 1, 2] for epochs in (5, 15, 50)}
     assert file[0].epochs == 50
 
 

@@ -139,11 +139,13 @@ class Provenance:
     def protocol(self) -> str:
         """Returns text that says how a score of this run is selected."""
         name = self.options.validation
-        if self.selected_on_test:
+        if self.test_set_chose:
             return (
                 f"{name}: selected on the test set, whose images were the "
                 "validation images"
             )
+        if self.selected_on_test:
+            return f"{name}: validated on the test images, which chose nothing"
         held_out = "no images held out"
         if self.validation_examples:
             held_out = f"{self.validation_examples:,} training images held out"
@@ -333,7 +335,7 @@ class RunRecord(Provenance):
 
     def selected_on(self, fingerprint: str) -> bool:
         """Returns whether a test set may have chosen epoch or learning rate."""
-        return self.selected_on_test and self.own_test(fingerprint) is not False
+        return self.test_set_chose and self.own_test(fingerprint) is not False
 
     def summary(self) -> str:
         """Returns a one-line summary of the network for people."""
