@@ -116,6 +116,23 @@ def test_a_recipes_flagfile_is_complete_and_has_nothing_that_is_off(arch):
     assert {"0", "false", "none", "float32"}.isdisjoint(named.values())
 
 
+def test_best_cfg_depends_on_no_other_recipe():
+    """A change of compact500k must not reach the values that were trained."""
+    text = (FLAGS / "best.cfg").read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= 80
+    recipe, options = flagfiles.read(str(FLAGS / "best.cfg"))
+    assert options == RunOptions(validation="none")
+    named = dict(
+        line.removeprefix("--").split("=")
+        for line in text.splitlines()
+        if line.startswith("--") and not line.startswith("--validation=")
+    )
+    known = specs(Recipe)
+    alone = Recipe(**{n: known[n].parse(value) for n, value in named.items()})
+    neutral = {name: known_default(name) for name in recipe.unused_fields()}
+    assert alone == recipe.replace(**neutral)
+
+
 def known_default(name):
     (field,) = (f for f in dataclasses.fields(Recipe) if f.name == name)
     return field.default

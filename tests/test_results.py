@@ -335,7 +335,13 @@ def test_a_result_that_contradicts_itself_is_refused(field, value):
 
 BAD_ENSEMBLE = {
     "kind": [("kind", "score"), ("kind", "run"), ("networks.0.kind", "run")],
-    "networks": [("networks", []), ("networks", {}), ("networks.0", None)],
+    "networks": [
+        ("networks", []),
+        ("networks", {}),
+        ("networks.0", None),
+        ("networks.0", "score"),
+        ("networks.0.layers", [1]),
+    ],
     "nested": [("networks.0", two_recipes())],
     "accuracy": [("test.accuracy", 0.9981), ("test.correct", 9981)],
     "alone": [
@@ -669,7 +675,32 @@ def test_what_is_no_evaluation_is_refused(trained, tmp_path):
     card = json.loads((trained / "card.json").read_text())
     card["test"]["fingerprint"] = "another"
     (tmp_path / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ResultError, match="scored on this test set"):
+    with pytest.raises(ResultError, match=r"on this test set, got \w+-split"):
+        result_records.from_evaluation(str(tmp_path / "card.json"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"members": []},
+        {"members": None},
+        {"members": ["a run"]},
+        {
+            "members": [
+                {"run": None, "accuracy": 1, "correct": 1, "examples": 1}
+            ]
+        },
+        {"members": [{"run": "runs/x"}]},
+        {"test": None},
+        {"test": {}},
+    ],
+)
+def test_a_damaged_evaluation_is_refused_in_one_line(damage, trained, tmp_path):
+    card = json.loads((trained / "card.json").read_text()) | damage
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with pytest.raises(
+        ResultError, match=r"card\.json: expected what evaluate"
+    ):
         result_records.from_evaluation(str(tmp_path / "card.json"))
 
 

@@ -139,7 +139,7 @@ class Result:
 
     @property
     def seeds(self) -> list[int]:
-        """The seed of the run, or of each member of the ensemble."""
+        """The seed of the run, or of each network that was scored."""
         if isinstance(self.record, EnsembleRecord):
             return [seed for one in self.record.networks for seed in one.seeds]
         if isinstance(self.record, ScoreRecord):
@@ -160,13 +160,13 @@ class Result:
 
     @property
     def network(self) -> str:
-        """The layers that give the network its shape, in one line."""
+        """The layers that shape the network of a run or score, in one line."""
         texts = [row[0] for row in self.content["layers"]]
         return ", ".join(t for t in texts if t.split()[0] in _SHAPING)
 
     @functools.cached_property
     def settings(self) -> dict[str, Any]:
-        """Everything that changes a run of one seed by more than rounding."""
+        """What changes a run or score of one seed by more than rounding."""
         recipe, options = self.record.recipe, self.record.options
         unused = _WHERE | _ROUNDING | {*recipe.unused_fields()}
         if options.validation != "split":
@@ -236,7 +236,7 @@ def decode(
       ResultError: one line that begins with `name`: a field has a wrong type,
         or is out of range.
     """
-    kind = content.get("kind") if isinstance(content, dict) else content
+    kind = content.get("kind") if isinstance(content, dict) else None
     try:
         if kind not in kinds:
             raise ValueError(
@@ -251,8 +251,10 @@ def decode(
 
 
 def _check_layers(rows: Any) -> None:
-    kinds = [[*map(type, r)] for r in rows] if isinstance(rows, list) else rows
-    if kinds is None or any(kind != [str, int, int] for kind in kinds):
+    if not isinstance(rows, list) or any(
+        not isinstance(row, list) or [*map(type, row)] != [str, int, int]
+        for row in rows
+    ):
         raise ValueError(
             "layers: expected rows of a text, parameters and multiply-adds,"
             f" got {rows!r:.80}"
@@ -411,12 +413,14 @@ def from_evaluation(path: str) -> Result:
             f"{path}: expected what evaluate --json prints, got JSON without"
             f" {', '.join(missing)}"
         )
+    _check_evaluation(scored, path)
     runs = [from_run(member["run"]) for member in scored["members"]]
     for run in runs:
         own = run.record.data.test_fingerprint
         if not run.content["test"] or own != scored["test"]["fingerprint"]:
             raise ResultError(
-                f"{path}: expected runs that were scored on this test set"
+                f"{path}: expected runs that were scored on this test set, got"
+                f" {run.stem}"
             )
     members = [
         {
@@ -440,9 +444,26 @@ def from_evaluation(path: str) -> Result:
     content = {
         "kind": "ensemble",
         "test": _counts(scored),
-        "networks": sorted(networks, key=lambda one: decode(one).stem),
+        "networks": sorted(networks, key=lambda one: decode(one, path).stem),
     }
     return decode(content, path)
+
+
+def _check_evaluation(scored: Mapping[str, Any], path: str) -> None:
+    members, test = scored["members"], scored["test"]
+    names = {"run", *_COUNTS}
+    if (
+        not isinstance(members, list)
+        or not members
+        or not all(isinstance(one, dict) and names <= {*one} for one in members)
+        or not all(isinstance(one["run"], str) for one in members)
+        or not isinstance(test, dict)
+        or "fingerprint" not in test
+    ):
+        raise ResultError(
+            f"{path}: expected what evaluate --json prints, got other members"
+            " or another test"
+        )
 
 
 def _counts(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,9 +164,9 @@ def wide900k(recipe: Recipe) -> list[Layer]:
 def quick65k(recipe: Recipe) -> list[Layer]:
     """64,794 parameters, 1.9 million multiply-adds; this project's own.
 
-    The network is made for a minute of training on a CPU. It has three blocks
-    of compact500k's kind and a Dense layer over all pixels. results/ lists the
-    other candidates.
+    The network is made for a minute of training on a CPU. As in compact500k,
+    BatchNorm and activation follow the pooling. Its output layer sees all
+    pixels of the last convolution. results/ lists the other candidates.
     """
     return [
         *_conv(recipe, 16, 1, size=5, padding="valid", pooled=True),

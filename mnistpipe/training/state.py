@@ -281,7 +281,7 @@ def _arrays(state: checkpoint.State, kind: str) -> list[np.ndarray]:
 
 
 def _check(kind: str, group: Sequence, arrays: Sequence[np.ndarray]) -> None:
-    """Refuses other shapes and dtypes, which only a forged state can have."""
+    """Refuses shapes and dtypes of another network or of a forged state."""
     expected = [
         (tuple(v.shape), str(getattr(v.dtype, "name", v.dtype))) for v in group
     ]
