@@ -591,8 +591,8 @@ def whole_text(root: pathlib.Path, results: Mapping[str, Result]) -> str:
         "\ncommit, history. Accuracies in percent, ± their standard deviation"
         " over seeds;\nΔ are mean differences of pairs of one seed in"
         " percentage points, with\ntheir 95 % interval by Student's t, not"
-        " corrected for how many there are.\nA commit with + was trained with changes to"
-        " the package.",
+        " corrected for how many there are.\nA commit with + was trained with"
+        " changes to the package.",
         "## Recipes",
         runs_table(shown),
         "## Each run",
