@@ -175,7 +175,7 @@ def test_a_browser_opens_the_page_without_a_network(run):
             one.evaluate("image => image.naturalWidth") > 0 for one in images
         )
         page.locator("button.copy").click()
-        # wait_for_function would evaluate text, which the page's policy forbids.
+        # wait_for_function evaluates text, which the page's policy forbids.
         page.locator("button.copy:text-is('copied')").wait_for()
     assert not problems
 
